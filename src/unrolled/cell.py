@@ -1,0 +1,159 @@
+"""A cell: one step of a recurrence, written as plain PyTorch over named states."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import ConfigError
+
+State = dict[str, Tensor]
+"""A recurrence's state as a value: a tensor (batch, *size) for each name, in the cell's order."""
+
+RESERVED = frozenset({"x", "y", "self"})
+
+
+class Cell(nn.Module):
+    """One step of a recurrence.
+
+    A subclass names its states with their sizes, and its ``forward`` takes the input and the states
+    of the step before, in that order, and returns the output and the new states::
+
+        super().__init__(h=hidden, c=hidden)
+        forward(x, h, c) -> (y, h, c)
+
+    A step works row by row: what it does for one row of the batch may not depend on the others.
+
+    Args:
+        **states: the size of each state, features or a shape: ``h=256``, ``S=(16, 16)``.
+
+    Raises:
+        ConfigError: there is no state, a size is below 1, or a name is taken.
+
+    Example:
+        >>> class Average(Cell):
+        ...     def __init__(self, features: int) -> None:
+        ...         super().__init__(m=features)
+        ...     def forward(self, x, m):
+        ...         m = 0.5 * (m + x)
+        ...         return m, m
+        >>> cell = Average(3)
+        >>> cell.states
+        {'m': (3,)}
+        >>> y, m = cell(torch.ones(2, 3), **cell.initial_state(2))
+        >>> y[0].tolist()
+        [0.5, 0.5, 0.5]
+    """
+
+    states: dict[str, tuple[int, ...]]
+
+    def __init__(self, **states: int | Sequence[int]) -> None:
+        super().__init__()
+        if not states:
+            raise ConfigError(
+                f"{type(self).__name__} has no state: name at least one, "
+                "as in super().__init__(h=hidden)"
+            )
+        self.states = {name: _size(type(self).__name__, name, s) for name, s in states.items()}
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Give the state before the first step: zeros, unless a cell overrides this.
+
+        Args:
+            batch: number of rows.
+            device: where the state lies; by default, where the cell's parameters do.
+            dtype: its type; by default, that of the cell's parameters.
+
+        Returns:
+            A tensor (batch, *size) for each state.
+
+        Example:
+            >>> {name: s.shape for name, s in Cell(h=4, c=2).initial_state(3).items()}
+            {'h': torch.Size([3, 4]), 'c': torch.Size([3, 2])}
+        """
+        like = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+        device, dtype = device or like.device, dtype or like.dtype
+        return {
+            name: torch.zeros(batch, *size, device=device, dtype=dtype)
+            for name, size in self.states.items()
+        }
+
+
+class _Wrapped(Cell):
+    """A module with ``forward(x, *states) -> (y, *states)`` that is not itself a Cell."""
+
+    def __init__(self, module: nn.Module, **states: int | Sequence[int]) -> None:
+        super().__init__(**states)
+        self.module = module
+
+    def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
+        return self.module(x, *state, **constants)
+
+
+class _WrappedHidden(_Wrapped):
+    """`nn.RNNCell` and `nn.GRUCell`: they return h alone, which is the output too."""
+
+    def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
+        h = self.module(x, *state)
+        return h, h
+
+
+class _WrappedLSTM(_Wrapped):
+    """`nn.LSTMCell`: it takes and returns the pair (h, c)."""
+
+    def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
+        h, c = self.module(x, state)
+        return h, h, c
+
+
+TORCH_CELLS: dict[type[nn.Module], tuple[type[_Wrapped], tuple[str, ...]]] = {
+    nn.RNNCell: (_WrappedHidden, ("h",)),
+    nn.GRUCell: (_WrappedHidden, ("h",)),
+    nn.LSTMCell: (_WrappedLSTM, ("h", "c")),
+}
+
+
+def wrap(module: nn.Module, **states: int | Sequence[int]) -> Cell:
+    """Make a cell of any module with ``forward(x, *states) -> (y, *states)``.
+
+    Args:
+        module: the module; `torch.nn`'s RNNCell, GRUCell and LSTMCell need no states named.
+        **states: the size of each state, in the order in which the module takes them.
+
+    Returns:
+        A cell that shares the module's parameters; a module that is a cell comes back as it is.
+
+    Raises:
+        ConfigError: the states of a module that unrolled does not know are not named.
+
+    Example:
+        >>> wrap(nn.LSTMCell(3, 5)).states
+        {'h': (5,), 'c': (5,)}
+    """
+    if isinstance(module, Cell):
+        return module
+    if states:
+        return _Wrapped(module, **states)
+    for kind in type(module).__mro__:
+        if kind in TORCH_CELLS:
+            adapter, names = TORCH_CELLS[kind]
+            return adapter(module, **dict.fromkeys(names, module.hidden_size))  # pyright: ignore
+    raise ConfigError(
+        f"{type(module).__name__} is not a Cell and its states are unknown: name them with their "
+        f"sizes, as in wrap(module, h=64)"
+    )
+
+
+def _size(cell: str, name: str, size: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (size,) if isinstance(size, int) else tuple(size)
+    if name in RESERVED:
+        raise ConfigError(f"{cell} names a state {name!r}: that name is taken, choose another")
+    if any(n < 1 for n in shape):
+        raise ConfigError(f"{cell} has a state {name!r} of size {shape}: sizes start at 1")
+    return shape

@@ -1,0 +1,1 @@
+"""Layers: sequences in, sequences out."""

@@ -1,0 +1,150 @@
+"""`unroll`: one cell over whole sequences, forward and back through time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.backends import Call, choose
+from unrolled.cell import Cell, State, wrap
+from unrolled.errors import ShapeError
+
+
+@overload
+def unroll(
+    cell: nn.Module,
+    xs: Tensor,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    resets: Tensor | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+    backend: str = "auto",
+    return_states: Literal[False] = False,
+) -> tuple[Tensor, State]: ...
+@overload
+def unroll(
+    cell: nn.Module,
+    xs: Tensor,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    resets: Tensor | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+    backend: str = "auto",
+    return_states: Literal[True],
+) -> tuple[Tensor, State, State]: ...
+def unroll(
+    cell: nn.Module,
+    xs: Tensor,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    resets: Tensor | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+    backend: str = "auto",
+    return_states: bool = False,
+) -> tuple[Tensor, State] | tuple[Tensor, State, State]:
+    """Run one cell over whole sequences.
+
+    Args:
+        cell: a `Cell`, or one of torch.nn's cells (see `wrap` for other modules).
+        xs: the inputs, (time, batch, features); time may be 0.
+        state: the state before the first step, (batch, *size) for each of the cell's names; by
+            default the cell's initial state.
+        lengths: the true number of steps of each sequence, (batch,) integers from 0 to time, in
+            any order and on any device. What lies behind them is never read, NaN included.
+        resets: (time, batch) bool; where true, the sequence starts afresh before that step, from
+            the cell's initial state.
+        constants: tensors (batch, ...) that every step is given by name, such as the memory that
+            an attention inside the step reads.
+        backend: "auto", or a name from `unrolled.backends.BACKENDS`.
+        return_states: also return the states after every step.
+
+    Returns:
+        The outputs (time, batch, *outputs), zero behind each sequence's end; the state after each
+        sequence's own last step; and with `return_states` every state at every step,
+        (time, batch, *size), an ended sequence keeping its last.
+
+    Raises:
+        ShapeError: a shape, a length or a name does not fit.
+        BackendError: the backend is unknown.
+
+    Example:
+        >>> cell = nn.GRUCell(3, 5)
+        >>> ys, state = unroll(cell, torch.zeros(7, 2, 3), lengths=[7, 4])
+        >>> ys.shape, state["h"].shape
+        (torch.Size([7, 2, 5]), torch.Size([2, 5]))
+    """
+    cell = wrap(cell)
+    if xs.dim() < 2:
+        raise ShapeError(f"xs has shape {tuple(xs.shape)}: expected (time, batch, features)")
+    time, batch = xs.shape[:2]
+    start = cell.initial_state(batch, device=xs.device)
+    if lengths is not None:
+        lengths = checked_lengths(lengths, time, batch, xs.device)
+        xs = torch.where(padding(lengths, time)[(...,) + (None,) * (xs.dim() - 2)], 0, xs)
+    if resets is not None and (resets.dtype != torch.bool or resets.shape != (time, batch)):
+        raise ShapeError(
+            f"resets has shape {tuple(resets.shape)} and type {resets.dtype}: "
+            f"expected bool of shape ({time}, {batch}), (time, batch)"
+        )
+    result = choose(backend)(
+        cell,
+        Call(
+            xs=xs,
+            state=tuple(start.values()) if state is None else _ordered(cell, state, batch),
+            start=tuple(start.values()),
+            constants=constants or {},
+            lengths=lengths,
+            resets=resets,
+            keep_states=return_states,
+        ),
+    )
+    last = dict(zip(cell.states, result.state, strict=True))
+    if result.states is None:
+        return result.ys, last
+    return result.ys, last, dict(zip(cell.states, result.states, strict=True))
+
+
+def checked_lengths(
+    lengths: Tensor | Sequence[int], time: int, batch: int, device: torch.device
+) -> Tensor:
+    """Give `lengths` as int64 on `device`, or raise the ShapeError that says what is wrong."""
+    lengths = torch.as_tensor(lengths, device=device)
+    if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ShapeError(
+            f"lengths has shape {tuple(lengths.shape)} and type {lengths.dtype}: "
+            f"expected integers of shape ({batch},), one for each sequence"
+        )
+    if batch and (lengths.min() < 0 or lengths.max() > time):
+        wrong = lengths[(lengths < 0) | (lengths > time)][0].item()
+        raise ShapeError(f"lengths holds {wrong}: expected 0 to {time}, the time of xs")
+    return lengths.long()
+
+
+def padding(lengths: Tensor, time: int) -> Tensor:
+    """Mark what lies behind each sequence's end: (time, batch) bool.
+
+    Example:
+        >>> padding(torch.tensor([2, 0]), 3).int().tolist()
+        [[0, 1], [0, 1], [1, 1]]
+    """
+    return torch.arange(time, device=lengths.device)[:, None] >= lengths
+
+
+def _ordered(cell: Cell, state: Mapping[str, Tensor], batch: int) -> tuple[Tensor, ...]:
+    """Give the tensors of `state` in the cell's order, or raise a ShapeError."""
+    if set(state) != set(cell.states):
+        raise ShapeError(
+            f"{type(cell).__name__} has the states {', '.join(cell.states)}: "
+            f"state holds {', '.join(state) or 'none'}"
+        )
+    for name, size in cell.states.items():
+        if tuple(state[name].shape) != (batch, *size):
+            raise ShapeError(
+                f"state {name!r} has shape {tuple(state[name].shape)}: "
+                f"expected {(batch, *size)}, (batch, size)"
+            )
+    return tuple(state[name] for name in cell.states)

@@ -1,0 +1,30 @@
+"""How the cells of the zoo start out, where their papers do not say otherwise."""
+
+from torch import nn
+from torch.nn import Linear
+
+
+def start(cell: nn.Module, *, open_gates: tuple[Linear, ...] = ()) -> None:
+    """Set the first values of a cell's matrices and biases.
+
+    Recurrent matrices (``U_...``) are orthogonal, so that the state neither grows nor fades in the
+    first steps (Saxe et al. 2014, arXiv:1312.6120); the others are Xavier uniform (Glorot & Bengio
+    2010); biases are 0.
+
+    Args:
+        cell: the cell, its matrices in Linear children.
+        open_gates: the children whose bias starts at 1, so that a gate starts open: an LSTM that
+            forgets too early cannot learn to remember (Gers et al. 2000; Jozefowicz et al. 2015).
+
+    Example:
+        >>> cell = nn.ModuleDict({"W_f": Linear(2, 3), "U_f": Linear(3, 3, bias=False)})
+        >>> start(cell, open_gates=(cell["W_f"],))
+        >>> cell["W_f"].bias.tolist()
+        [1.0, 1.0, 1.0]
+    """
+    for name, child in cell.named_children():
+        if isinstance(child, Linear):
+            fill = nn.init.orthogonal_ if name.startswith("U") else nn.init.xavier_uniform_
+            fill(child.weight)
+            if child.bias is not None:
+                nn.init.constant_(child.bias, 1.0 if child in open_gates else 0.0)
