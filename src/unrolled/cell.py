@@ -1,6 +1,6 @@
 """A cell: one step of a recurrence, written as plain PyTorch over named states."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,9 @@ from unrolled.errors import ConfigError
 
 State = dict[str, Tensor]
 """A recurrence's state as a value: a tensor (batch, *size) for each name, in the cell's order."""
+
+CellFactory = Callable[[int, int], nn.Module]
+"""(inputs, hidden) -> a cell: a class of the zoo, one of torch.nn's, or a function."""
 
 RESERVED = frozenset({"x", "y", "self"})
 
@@ -23,6 +26,7 @@ class Cell(nn.Module):
         forward(x, h, c) -> (y, h, c)
 
     A step works row by row: what it does for one row of the batch may not depend on the others.
+    ``self.outputs`` is the width of y: that of the first state, unless the subclass sets another.
 
     Args:
         **states: the size of each state, features or a shape: ``h=256``, ``S=(16, 16)``.
@@ -46,6 +50,7 @@ class Cell(nn.Module):
     """
 
     states: dict[str, tuple[int, ...]]
+    outputs: int
 
     def __init__(self, **states: int | Sequence[int]) -> None:
         super().__init__()
@@ -55,6 +60,7 @@ class Cell(nn.Module):
                 "as in super().__init__(h=hidden)"
             )
         self.states = {name: _size(type(self).__name__, name, s) for name, s in states.items()}
+        self.outputs = (1, *next(iter(self.states.values())))[-1]
 
     def initial_state(
         self,

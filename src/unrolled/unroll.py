@@ -90,6 +90,8 @@ def unroll(
             f"resets has shape {tuple(resets.shape)} and type {resets.dtype}: "
             f"expected bool of shape ({time}, {batch}), (time, batch)"
         )
+    if resets is not None and lengths is not None:
+        resets = resets & ~padding(lengths, time)
     result = choose(backend)(
         cell,
         Call(
@@ -113,6 +115,8 @@ def checked_lengths(
 ) -> Tensor:
     """Give `lengths` as int64 on `device`, or raise the ShapeError that says what is wrong."""
     lengths = torch.as_tensor(lengths, device=device)
+    if lengths.numel() == 0:
+        lengths = lengths.long()  # torch takes an empty list for floats
     if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ShapeError(
             f"lengths has shape {tuple(lengths.shape)} and type {lengths.dtype}: "

@@ -1,0 +1,261 @@
+"""The equations in a cell's docstring, read and computed in NumPy: the cell's second definition."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from unrolled.cell import Cell
+from unrolled.errors import ConfigError
+
+Array = np.ndarray
+
+HEAD = re.compile(r"\s*([^\W\d]\w*'?)\s*=(.*)")
+ALONE = re.compile(r"(\w+ *=.*\n+)*\w+' *=")  # nothing follows the block: cleandoc took its indent
+TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?)|([^\W\d]\w*'?)|(\S))")
+
+FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments, what it computes
+    "sigmoid": (1, lambda a: 0.5 + 0.5 * np.tanh(0.5 * a)),
+    "tanh": (1, np.tanh),
+    "relu": (1, lambda a: np.maximum(a, 0.0)),
+    "softplus": (1, lambda a: np.logaddexp(0.0, a)),
+    "logsigmoid": (1, lambda a: -np.logaddexp(0.0, -a)),
+    "exp": (1, np.exp),
+    "log": (1, np.log),
+    "sqrt": (1, np.sqrt),
+    "sin": (1, np.sin),
+    "cos": (1, np.cos),
+    "abs": (1, np.abs),
+    "max": (2, np.maximum),
+    "min": (2, np.minimum),
+}
+
+BIAS_OF = {"b": "W", "d": "U"}  # b_f is the bias of the Linear W_f, d_f that of U_f
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One line of a cell's docstring: a name, and the expression that gives it."""
+
+    name: str  # h' is the new state h; y the output; any other a value on the way
+    expression: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.expression}"
+
+
+def equations(cell: Cell) -> list[Equation]:
+    """Read the equations that a cell's docstring states.
+
+    They are the indented block that follows the docstring's first paragraph, one equation a line;
+    a line that does not start with ``name =`` continues the one before.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        The equations in order; none where the docstring has no such block.
+
+    Raises:
+        ConfigError: the block does not start with an equation.
+
+    Example:
+        >>> from unrolled.zoo import GRU
+        >>> print(equations(GRU(3, 5))[-1])
+        h' = (1 - z) * n + z * h
+    """
+    found: list[Equation] = []
+    for line in _block(type(cell).__doc__ or ""):
+        head = HEAD.match(line)
+        if head:
+            found.append(Equation(head[1], head[2].strip()))
+        elif found:
+            found[-1] = Equation(found[-1].name, f"{found[-1].expression} {line.strip()}")
+        else:
+            raise ConfigError(
+                f"the docstring of {type(cell).__name__} has {line.strip()!r} in its indented "
+                "block: expected an equation, name = expression"
+            )
+    return found
+
+
+def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Array]:
+    """Compute one step from a cell's equations, in float64 and without its code.
+
+    In an expression ``W_f x`` and ``U (f * h)`` are products with the cell's Linear (or 2-D
+    parameter) of that name, and ``W^T x`` with its transpose; ``b_f`` and ``d_f`` are the biases
+    of W_f and U_f, 0 where they have none; any other name is an earlier line, x, a state, or a
+    tensor or number of the cell. ``+ - * / ^`` work element by element; functions are those of
+    `FUNCTIONS`, and an attribute of the cell that is one of them, such as ``act``.
+
+    Args:
+        cell: the cell; its docstring states the equations.
+        x: the input, (batch, inputs).
+        state: the state before the step, (batch, *size) for each name.
+
+    Returns:
+        The output under ``y``, which is the first state unless a line gives it, and each new state
+        under its own name.
+
+    Raises:
+        ConfigError: a line cannot be read, a name is unknown, or a state has no equation.
+
+    Example:
+        >>> from unrolled.zoo import GRU
+        >>> step = evaluate(GRU(3, 5), np.zeros((2, 3)), {"h": np.ones((2, 5))})
+        >>> {name: value.shape for name, value in step.items()}
+        {'y': (2, 5), 'h': (2, 5)}
+    """
+    values = {name: np.asarray(value, np.float64) for name, value in {"x": x, **state}.items()}
+    for equation in equations(cell):
+        values[equation.name] = _Reader(cell, equation, values).whole()
+    missing = [name for name in cell.states if f"{name}'" not in values]
+    if missing:
+        raise ConfigError(
+            f"the docstring of {type(cell).__name__} has no equation for {missing[0]}': expected "
+            "one for every state"
+        )
+    new = {name: values[f"{name}'"] for name in cell.states}
+    return {"y": values.get("y", next(iter(new.values()))), **new}
+
+
+def _block(docstring: str) -> list[str]:
+    """Give the lines of the indented block that follows the first paragraph."""
+    _, _, rest = inspect.cleandoc(docstring).partition("\n\n")
+    if ALONE.match(rest):
+        return [line for line in rest.splitlines() if line]
+    lines: list[str] = []
+    for line in rest.splitlines():
+        if line and not line.startswith(" "):
+            break
+        lines.append(line)
+    return [line for line in lines if line]
+
+
+class _Reader:
+    """Reads one expression from left to right and computes it on the way.
+
+    A method a level, the loosest first: sum, product, factor, power, operand.
+    """
+
+    def __init__(self, cell: Cell, equation: Equation, values: Mapping[str, Array]) -> None:
+        self.cell, self.equation, self.values = cell, equation, values
+        self.tokens = [match.group().strip() for match in TOKEN.finditer(equation.expression)]
+
+    def whole(self) -> Array:
+        value = self.sum()
+        if self.tokens:
+            raise self.error(f"{self.tokens[0]!r} follows a value", "an operator between the two")
+        return value
+
+    def sum(self) -> Array:
+        value = self.product()
+        while self.next in ("+", "-"):
+            value = value + self.product() if self.take() == "+" else value - self.product()
+        return value
+
+    def product(self) -> Array:
+        value = self.factor()
+        while self.next in ("*", "/"):
+            value = value * self.factor() if self.take() == "*" else value / self.factor()
+        return value
+
+    def factor(self) -> Array:
+        if self.next == "-":
+            self.take()
+            return -self.factor()
+        return self.power()
+
+    def power(self) -> Array:
+        value = self.operand()
+        if self.next == "^":
+            self.take()
+            return value ** self.factor()
+        return value
+
+    def operand(self) -> Array:
+        token = self.take()
+        if token == "(":
+            value = self.sum()
+            self.expect(")")
+            return value
+        if token[:1].isdigit():
+            return np.asarray(float(token))
+        if not _is_name(token):
+            found = repr(token) if token else "the end"
+            raise self.error(f"{found} stands where a value should", "a name, a number or (")
+        if token in self.values:
+            return self.values[token]
+        if self.next == "(" and (function := self.function(token)):
+            return self.call(token, *function)
+        return self.of_cell(token)
+
+    def function(self, name: str) -> tuple[int, Callable[..., Array]] | None:
+        attribute = getattr(self.cell, name, None)
+        given = getattr(attribute, "__name__", type(attribute).__name__.lower())
+        return FUNCTIONS.get(name) or FUNCTIONS.get(given)
+
+    def call(self, name: str, count: int, function: Callable[..., Array]) -> Array:
+        self.expect("(")
+        arguments = [self.sum()]
+        while self.next == ",":
+            self.take()
+            arguments.append(self.sum())
+        self.expect(")")
+        if len(arguments) != count:
+            raise self.error(f"{name} is given {len(arguments)}", f"{count}")
+        return function(*arguments)
+
+    def of_cell(self, name: str) -> Array:
+        """Give a tensor or a number of the cell, or its product with the operand that follows."""
+        value = _array(self.cell, name)
+        if value is None:
+            raise self.error(
+                f"{name} is unknown", "x, a state, an earlier line, or a tensor or number of it"
+            )
+        if value.ndim != 2:
+            return value
+        if self.tokens[:2] == ["^", "T"]:
+            del self.tokens[:2]
+            value = value.T
+        if self.next == "(" or _is_name(self.next):
+            return self.power() @ value.T
+        return value
+
+    @property
+    def next(self) -> str:
+        return self.tokens[0] if self.tokens else ""
+
+    def take(self) -> str:
+        return self.tokens.pop(0) if self.tokens else ""
+
+    def expect(self, token: str) -> None:
+        if (found := self.take()) != token:
+            raise self.error(f"{found or 'the end'} stands where {token} should", token)
+
+    def error(self, found: str, expected: str) -> ConfigError:
+        return ConfigError(
+            f"the docstring of {type(self.cell).__name__} cannot be computed: {found} in "
+            f"{str(self.equation)!r}: expected {expected}"
+        )
+
+
+def _is_name(token: str) -> bool:
+    return token.rstrip("'").isidentifier()
+
+
+def _array(cell: Cell, name: str) -> Array | None:
+    """Give the tensor or the number that `name` stands for in a cell, or None."""
+    value = getattr(cell, name, None)
+    if value is None and name[0] in BIAS_OF and name[1:2] in ("", "_"):
+        linear = getattr(cell, BIAS_OF[name[0]] + name[1:], None)
+        if isinstance(linear, nn.Linear):
+            value = 0.0 if linear.bias is None else linear.bias
+    if isinstance(value, nn.Linear):
+        value = value.weight
+    if isinstance(value, Tensor):
+        return value.detach().double().cpu().numpy()
+    return np.asarray(float(value)) if isinstance(value, (int, float)) else None

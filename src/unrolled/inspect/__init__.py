@@ -1,0 +1,1 @@
+"""What a trained model does, as data, as figures and as one page to read."""

@@ -1,0 +1,151 @@
+"""Recurrences that read a memory: attention after the recurrence (Luong) or inside it (Bahdanau).
+
+Both take a whole sequence or a single step by the same call, over any cell.
+"""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import Cell, CellFactory, State, wrap
+from unrolled.layers.attention import Attention, Memory
+from unrolled.layers.recurrent import Recurrent
+from unrolled.unroll import unroll
+
+Read = tuple[Tensor, Tensor, State, Tensor | None]
+"""Outputs (time, batch, outputs), what was read (time, batch, values), last state, weights."""
+
+
+class Luong(nn.Module):
+    """Attention after the recurrence, so that a whole sequence is one call.
+
+    The outputs of the recurrence are the queries: Luong, Pham & Manning 2015, arXiv:1508.04025,
+    global attention, eq. 5-7. Departs from the paper in: what was read is not fed back into the
+    recurrence.
+
+    Args:
+        cell: what makes the cells.
+        inputs: features of an input.
+        hidden: units of each layer.
+        values: features of a value of the memory.
+        layers: how many, one over the other.
+        score: how attention compares, see `Attention`.
+        dropout: share of features dropped between layers.
+
+    Example:
+        >>> luong = Luong(nn.GRUCell, 8, 16, values=32)
+        >>> memory = luong.attention.memory(torch.randn(7, 2, 32))
+        >>> ys, read, _, weights = luong(
+        ...     torch.randn(5, 2, 8), {"h": torch.zeros(1, 2, 16)}, memory, weights=True
+        ... )
+        >>> ys.shape, read.shape, weights.shape
+        (torch.Size([5, 2, 16]), torch.Size([5, 2, 32]), torch.Size([5, 2, 7]))
+    """
+
+    def __init__(
+        self,
+        cell: CellFactory,
+        inputs: int,
+        hidden: int,
+        values: int,
+        *,
+        layers: int = 1,
+        score: str = "general",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.recurrent = Recurrent(cell, inputs, hidden, layers=layers, dropout=dropout)
+        self.outputs = self.recurrent.outputs
+        self.states = self.recurrent.states
+        self.attention = Attention(score, self.outputs, values)
+
+    def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
+        """Run all steps, then read for all of them; xs (time, batch, inputs)."""
+        ys, state = self.recurrent(xs, state)
+        read, looked = self.attention(ys, memory)
+        return ys, read, state, looked if weights else None
+
+
+class AttendingCell(Cell):
+    """A cell that reads a memory at every step and takes what it read as input.
+
+        m     = attention(h, memory)
+        y, h' = cell([x, m], h)
+
+    Its output is that of the inner cell followed by what was read; the query is the inner cell's
+    first state before the step. Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, eq. 4-6.
+    """
+
+    def __init__(self, cell: Cell, attention: Attention) -> None:
+        super().__init__(**cell.states)
+        self.cell, self.attention = cell, attention
+
+    def forward(
+        self, x: Tensor, *state: Tensor, keys: Tensor, values: Tensor, visible: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Read for the state before, then take the step."""
+        memory = {"keys": keys, "values": values, "visible": visible}
+        read, _ = self.attention(state[0].flatten(1), memory)
+        y, *new = self.cell(torch.cat([x, read], -1), *state)
+        return torch.cat([y, read], -1), *new
+
+
+class Bahdanau(nn.Module):
+    """Attention inside the step: what was read is part of the input of the first layer.
+
+    Bahdanau, Cho & Bengio 2015, arXiv:1409.0473. Departs from the paper in: the cell may be any,
+    and the layers above the first are plain recurrences. Arguments as for `Luong`.
+
+    Example:
+        >>> bahdanau = Bahdanau(nn.GRUCell, 8, 16, values=32, score="additive")
+        >>> memory = bahdanau.attention.memory(torch.randn(7, 2, 32))
+        >>> ys, read, _, weights = bahdanau(
+        ...     torch.randn(5, 2, 8), {"h": torch.zeros(1, 2, 16)}, memory, weights=True
+        ... )
+        >>> ys.shape, read.shape, weights.shape
+        (torch.Size([5, 2, 16]), torch.Size([5, 2, 32]), torch.Size([5, 2, 7]))
+    """
+
+    def __init__(
+        self,
+        cell: CellFactory,
+        inputs: int,
+        hidden: int,
+        values: int,
+        *,
+        layers: int = 1,
+        score: str = "general",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        inner = wrap(cell(inputs + values, hidden))
+        self.query = next(iter(inner.states))
+        self.attention = Attention(score, prod(inner.states[self.query]), values)
+        self.first = AttendingCell(inner, self.attention)
+        self.above = nn.ModuleList(
+            [Recurrent(cell, inner.outputs, hidden, layers=layers - 1, dropout=dropout)]
+            if layers > 1
+            else []
+        )
+        self.split = (inner.outputs, values)
+        self.outputs = inner.outputs
+        self.states = {name: (layers, *size) for name, size in inner.states.items()}
+
+    def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
+        """Read and step by turns; xs (time, batch, inputs)."""
+        first = {name: s[0] for name, s in state.items()}
+        ys, last, states = unroll(self.first, xs, first, constants=memory, return_states=True)
+        ys, read = ys.split(self.split, -1)
+        looked = None
+        if weights:  # nothing feeds back from them: all times at once, after the loop
+            before = torch.cat([first[self.query][None], states[self.query][:-1]])
+            _, looked = self.attention(before.flatten(2), memory)
+        lasts = [{name: s[None] for name, s in last.items()}]
+        for recurrent in self.above:
+            ys, upper = recurrent(ys, {name: s[1:] for name, s in state.items()})
+            lasts.append(upper)
+        return ys, read, {n: torch.cat([s[n] for s in lasts]) for n in state}, looked
+
+
+ATTENDING: dict[str, type[Luong] | type[Bahdanau]] = {"luong": Luong, "bahdanau": Bahdanau}

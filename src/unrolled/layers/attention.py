@@ -1,0 +1,178 @@
+"""Attention: a query looks at a memory, one memory for each row of the batch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import ConfigError
+from unrolled.unroll import checked_lengths, padding
+
+Memory = Mapping[str, Tensor]
+"""What attention reads, rows first; a mapping, so that it can be a recurrence's constants:
+
+keys (batch, source, features), what queries are compared with; values (batch, source, values),
+what is read, zero where there is nothing; visible (batch, source) bool, false where there is
+nothing.
+"""
+
+
+class Score(nn.Module, ABC):
+    """How well queries of so many features fit the values of a memory.
+
+    Args:
+        queries: features of a query.
+        values: features of a value.
+        hidden: units inside, where the score has any.
+    """
+
+    def __init__(self, queries: int, values: int, hidden: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def keys(self, values: Tensor) -> Tensor:
+        """Give what queries are compared with, once for all of them, (batch, source, features)."""
+
+    @abstractmethod
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Score (batch, time, queries) against the keys: (batch, time, source)."""
+
+
+class Dot(Score):
+    """Score a query against a key by their product: q k. Luong et al. 2015, arXiv:1508.04025."""
+
+    scale = 1.0
+
+    def __init__(self, queries: int, values: int, hidden: int) -> None:
+        super().__init__(queries, values, hidden)
+        if queries != values:
+            raise ConfigError(
+                f"dot scores compare queries of {queries} features with values of {values}: "
+                "they must be equal; take the score 'general' or 'additive'"
+            )
+
+    def keys(self, values: Tensor) -> Tensor:
+        return values
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return self.scale * torch.bmm(queries, keys.transpose(1, 2))
+
+
+class ScaledDot(Dot):
+    """Score by the product over sqrt(features). Vaswani et al. 2017, arXiv:1706.03762, eq. 1."""
+
+    def __init__(self, queries: int, values: int, hidden: int) -> None:
+        super().__init__(queries, values, hidden)
+        self.scale = queries**-0.5
+
+
+class General(Score):
+    """Score a query against a key through a matrix: q (W k). Luong et al. 2015, eq. 8."""
+
+    def __init__(self, queries: int, values: int, hidden: int) -> None:
+        super().__init__(queries, values, hidden)
+        self.W = nn.Linear(values, queries, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        return self.W(values)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return torch.bmm(queries, keys.transpose(1, 2))
+
+
+class Additive(Score):
+    """Score by a layer: v tanh(W q + U k + b). Bahdanau et al. 2015, arXiv:1409.0473, A.1.2."""
+
+    def __init__(self, queries: int, values: int, hidden: int) -> None:
+        super().__init__(queries, values, hidden)
+        self.W = nn.Linear(queries, hidden, bias=False)
+        self.U = nn.Linear(values, hidden)
+        self.v = nn.Linear(hidden, 1, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        return self.U(values)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return self.v(torch.tanh(self.W(queries)[:, :, None] + keys[:, None])).squeeze(-1)
+
+
+SCORES: dict[str, type[Score]] = {
+    "dot": Dot,
+    "scaled_dot": ScaledDot,
+    "general": General,
+    "additive": Additive,
+}
+
+
+class Attention(nn.Module):
+    """Read a memory: weigh its values by how well their keys score with the query.
+
+    Args:
+        score: "dot", "scaled_dot", "general" or "additive".
+        queries: features of a query.
+        values: features of a value of the memory.
+        hidden: units inside an additive score; by default, as many as a query has features.
+
+    Raises:
+        ConfigError: the score is unknown, or a dot score is to compare unequal features.
+
+    Example:
+        >>> attention = Attention("additive", queries=4, values=6)
+        >>> memory = attention.memory(torch.randn(5, 2, 6), lengths=[5, 3])
+        >>> context, weights = attention(torch.randn(7, 2, 4), memory)
+        >>> context.shape, weights.shape
+        (torch.Size([7, 2, 6]), torch.Size([7, 2, 5]))
+        >>> weights[:, 1, 3:].abs().max().item()
+        0.0
+    """
+
+    def __init__(self, score: str, queries: int, values: int, hidden: int | None = None) -> None:
+        super().__init__()
+        if score not in SCORES:
+            raise ConfigError(f"there is no score {score!r}: choose one of {', '.join(SCORES)}")
+        self.score = SCORES[score](queries, values, hidden or queries)
+
+    def memory(self, values: Tensor, lengths: Tensor | list[int] | None = None) -> Memory:
+        """Prepare a memory, once for all queries.
+
+        Args:
+            values: (source, batch, values), as a recurrence gives them.
+            lengths: (batch,) how much of each row there is; by default all. What lies behind is
+                never read, NaN included.
+
+        Returns:
+            The memory, rows first.
+        """
+        source, batch = values.shape[:2]
+        if lengths is None:
+            visible = torch.ones(batch, source, dtype=torch.bool, device=values.device)
+        else:
+            lengths = checked_lengths(lengths, source, batch, values.device)
+            visible = ~padding(lengths, source).T
+        values = torch.where(visible[..., None], values.transpose(0, 1), 0)
+        return {"keys": self.score.keys(values), "values": values, "visible": visible}
+
+    def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Read the memory for each query.
+
+        Args:
+            queries: (time, batch, queries), or (batch, queries) for one time.
+            memory: from `memory`.
+
+        Returns:
+            What was read, (time, batch, values), and the weights (time, batch, source), which are
+            0 where there is nothing and sum to 1 over each row that has anything; without the
+            time where the queries have none.
+        """
+        single = queries.dim() == 2
+        rows = queries[:, None] if single else queries.transpose(0, 1)
+        scores = self.score(rows, memory["keys"])
+        hidden = ~memory["visible"][:, None]
+        # The lowest number, not -inf: a row with nothing to see then gets zeros and not NaN.
+        lowest = torch.finfo(scores.dtype).min
+        weights = scores.masked_fill(hidden, lowest).softmax(-1).masked_fill(hidden, 0)
+        context = torch.bmm(weights, memory["values"])
+        if single:
+            return context[:, 0], weights[:, 0]
+        return context.transpose(0, 1), weights.transpose(0, 1)

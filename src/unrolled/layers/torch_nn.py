@@ -1,0 +1,244 @@
+"""`RNN`, `LSTM` and `GRU`: torch.nn's layers, run by unrolled's cells.
+
+Each is a subclass of torch.nn's class of that name and replaces its forward alone, so a model keeps
+its constructor calls, its parameters and its `state_dict`::
+
+    from unrolled import LSTM  # was: from torch.nn import LSTM
+
+torch.nn stacks the matrices of all gates in one parameter; `CELLS` and `MATRICES` say how it is cut
+into the matrices of a cell of the zoo. The cut is a view, so gradients arrive in the parameter.
+
+They depart from torch.nn in: time may be 0; under autocast a state may stay float32; TorchScript
+cannot compile them.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled import zoo
+from unrolled.cell import Cell, State
+from unrolled.layers.ragged import pack, reverse, unpack
+from unrolled.unroll import unroll
+
+CELLS: dict[str, tuple[Callable[..., Cell], tuple[str, ...]]] = {
+    # torch.nn's mode -> the cell, and its gates in the order in which they are stacked
+    "RNN_TANH": (partial(zoo.Elman, activation="tanh"), ("",)),
+    "RNN_RELU": (partial(zoo.Elman, activation="relu"), ("",)),
+    "LSTM": (zoo.LSTM, ("_i", "_f", "_g", "_o")),
+    "LSTM projected": (zoo.LSTMP, ("_i", "_f", "_g", "_o")),
+    "GRU": (zoo.GRU, ("_r", "_z", "_n")),
+}
+
+MATRICES: dict[str, tuple[str, str, bool]] = {
+    # torch.nn's name -> the cell's symbol and its parameter, and whether there is one per gate
+    "weight_ih": ("W", "weight", True),
+    "weight_hh": ("U", "weight", True),
+    "bias_ih": ("W", "bias", True),
+    "bias_hh": ("U", "bias", True),
+    "weight_hr": ("P", "weight", False),
+}
+
+Hidden = tuple[Tensor, ...]
+"""torch.nn's hx as a tuple for every mode: h, or h and c, each (layers * directions, batch, _)."""
+
+
+class _DropIn(nn.RNNBase):
+    """What the three classes share: torch.nn's arguments and results around `unroll`."""
+
+    backend = "auto"
+    """The backend that `unroll` is given; set it on the class or on one module."""
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run all layers, as the forward of torch.nn's class does.
+
+        Args:
+            input: (time, batch, inputs), or (batch, time, inputs) with `batch_first`, or
+                (time, inputs), or a PackedSequence.
+            hx: the state before the first step, (layers * directions, batch, hidden), without
+                batch if the input has none; for LSTM the pair (h, c); by default zeros.
+
+        Returns:
+            The outputs, in the form of the input, and the last state, in that of hx.
+
+        Raises:
+            RuntimeError, ValueError: a shape or a type does not fit; the errors are torch.nn's.
+        """
+        self._update_flat_weights()
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, hx)
+        rank = input.dim()
+        if rank not in (2, 3) or (hx is not None and any(h.dim() != rank for h in _hidden(hx))):
+            return super().forward(input, hx)  # torch.nn refuses it in its own words
+        return self._run_padded(input, hx) if rank == 3 else self._run_single(input, hx)
+
+    def _run_single(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
+        axis = 0 if self.batch_first else 1
+        if hx is not None:
+            hx = self._hx(tuple(h.unsqueeze(1) for h in _hidden(hx)))
+        ys, hx = self._run_padded(input.unsqueeze(axis), hx)
+        return ys.squeeze(axis), self._hx(tuple(h.squeeze(1) for h in _hidden(hx)))
+
+    def _run_padded(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
+        hidden = self._checked(input, hx, None)
+        xs = input.transpose(0, 1) if self.batch_first else input
+        ys, hidden = self._run_layers(xs, hidden, None, partial(dropout, p=self.dropout))
+        return (ys.transpose(0, 1) if self.batch_first else ys), self._hx(hidden)
+
+    def _run_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        hidden = self._checked(packed.data, hx, packed.batch_sizes)
+        if hidden is not None:
+            hidden = _permuted(hidden, packed.sorted_indices)
+        xs, lengths = unpack(packed)
+        drop = partial(_drop_packed, p=self.dropout, packed=packed)
+        ys, hidden = self._run_layers(xs, hidden, lengths, drop)
+        return pack(ys, packed), self._hx(_permuted(hidden, packed.unsorted_indices))
+
+    def _run_layers(
+        self,
+        xs: Tensor,
+        hidden: Hidden | None,
+        lengths: Tensor | None,
+        drop: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Hidden]:
+        weights: dict[str, Any] = dict(
+            zip(self._flat_weights_names, self._flat_weights, strict=True)
+        )
+        lasts: list[State] = []
+        for layer in range(self.num_layers):
+            outputs: list[Tensor] = []
+            for direction in range(2 if self.bidirectional else 1):
+                number = len(lasts)
+                named = {name: weights[name] for name in self._all_weights[number]}
+                before = None if hidden is None else tuple(h[number] for h in hidden)
+                read = reverse(xs, lengths) if direction else xs
+                ys, last = self._run_cell(read, before, lengths, named)
+                outputs.append(reverse(ys, lengths) if direction else ys)
+                lasts.append(last)
+            xs = torch.cat(outputs, -1)
+            if self.training and self.dropout and layer < self.num_layers - 1:
+                xs = drop(xs)
+        return xs, tuple(torch.stack([last[name] for last in lasts]) for name in lasts[0])
+
+    def _run_cell(
+        self, xs: Tensor, hidden: Hidden | None, lengths: Tensor | None, named: Mapping[str, Tensor]
+    ) -> tuple[Tensor, State]:
+        sizes = (xs.shape[-1], self.hidden_size)
+        if self.proj_size:
+            template = _template("LSTM projected", self.bias, *sizes, self.proj_size)
+        else:
+            template = _template(self.mode, self.bias, *sizes)
+        with template.lock:
+            return functional_call(
+                template, template.cut(named), (xs, hidden, lengths, self.backend)
+            )
+
+    def _checked(self, input: Tensor, hx: Any, batch_sizes: Tensor | None) -> Hidden | None:
+        """Give hx as a tuple, or let torch.nn raise its error."""
+        if hx is None:
+            self.check_input(input, batch_sizes)
+            return None
+        self.check_forward_args(input, hx, batch_sizes)
+        return _hidden(hx)
+
+    def _hx(self, hidden: Hidden) -> Any:
+        return hidden if self.mode == "LSTM" else hidden[0]
+
+
+class RNN(_DropIn, nn.RNN):
+    """`torch.nn.RNN`, run by `zoo.Elman`: its arguments, parameters, results and errors.
+
+    Elman 1990, doi:10.1207/s15516709cog1402_1.
+
+    Example:
+        >>> rnn = RNN(3, 5, nonlinearity="relu", batch_first=True)
+        >>> ys, h = rnn(torch.zeros(2, 7, 3))
+        >>> ys.shape, h.shape
+        (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
+    """
+
+
+class LSTM(_DropIn, nn.LSTM):
+    """`torch.nn.LSTM`, run by `zoo.LSTM` or `zoo.LSTMP`: its arguments, parameters and errors.
+
+    Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; with ``proj_size`` Sak, Senior &
+    Beaufays 2014, arXiv:1402.1128.
+
+    Example:
+        >>> lstm = LSTM(3, 5, num_layers=2)
+        >>> nn.LSTM(3, 5, num_layers=2).load_state_dict(lstm.state_dict())
+        <All keys matched successfully>
+        >>> ys, (h, c) = lstm(torch.zeros(7, 2, 3))
+        >>> ys.shape, h.shape, c.shape
+        (torch.Size([7, 2, 5]), torch.Size([2, 2, 5]), torch.Size([2, 2, 5]))
+    """
+
+
+class GRU(_DropIn, nn.GRU):
+    """`torch.nn.GRU`, run by `zoo.GRU`: its arguments, parameters, results and errors.
+
+    Cho et al. 2014, arXiv:1406.1078.
+
+    Example:
+        >>> gru = GRU(3, 5, bidirectional=True)
+        >>> ys, h = gru(torch.zeros(7, 2, 3))
+        >>> ys.shape, h.shape
+        (torch.Size([7, 2, 10]), torch.Size([2, 2, 5]))
+    """
+
+
+class _Template(nn.Module):
+    """A cell without values: it is lent a layer's matrices for the length of one call.
+
+    One stands for all layers of its sizes, outside of their modules: what a backend learns about
+    the cell is learnt once, and a layer's parameters remain torch.nn's. The lock keeps threads from
+    lending it their matrices at the same time.
+    """
+
+    def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
+        super().__init__()
+        self.cell, self.gates, self.lock = cell, gates, RLock()
+
+    def forward(
+        self, xs: Tensor, hidden: Hidden | None, lengths: Tensor | None, backend: str
+    ) -> tuple[Tensor, State]:
+        state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
+        return unroll(self.cell, xs, state, lengths=lengths, backend=backend)
+
+    def cut(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Cut torch.nn's stacked parameters into the parameters of the cell."""
+        parameters: dict[str, Tensor] = {}
+        for name, stacked in named.items():
+            symbol, kind, per_gate = MATRICES[name.rsplit("_l", 1)[0]]
+            gates = self.gates if per_gate else ("",)
+            for gate, matrix in zip(gates, stacked.chunk(len(gates)), strict=True):
+                parameters[f"cell.{symbol}{gate}.{kind}"] = matrix
+        return parameters
+
+
+@cache
+def _template(kind: str, bias: bool, *sizes: int) -> _Template:
+    make, gates = CELLS[kind]
+    with torch.inference_mode(False), torch.device("meta"):
+        return _Template(make(*sizes, bias=bias), gates)
+
+
+def _hidden(hx: Any) -> Hidden:
+    return (hx,) if isinstance(hx, Tensor) else tuple(hx)
+
+
+def _permuted(hidden: Hidden, order: Tensor | None) -> Hidden:
+    return hidden if order is None else tuple(h.index_select(1, order) for h in hidden)
+
+
+def _drop_packed(xs: Tensor, p: float, packed: PackedSequence) -> Tensor:
+    """Drop the elements that torch.nn drops with the same seed: it draws none for padding."""
+    data = dropout(pack(xs, packed).data, p)
+    return unpack(PackedSequence(data, *packed[1:]))[0]

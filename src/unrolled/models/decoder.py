@@ -1,0 +1,85 @@
+"""The decoder: symbols so far and a memory in, scores of the next symbol out."""
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import CellFactory, State
+from unrolled.errors import ConfigError
+from unrolled.layers.attending import ATTENDING
+from unrolled.layers.attention import Memory
+
+
+class Decoder(nn.Module):
+    """Embed symbols, run a recurrence that reads a memory, and score the next symbol.
+
+    The scores are read out of the recurrence's output y and what it read m, as in Luong et al.
+    2015, eq. 5-6: W tanh(C [y, m]).
+
+    Args:
+        symbols: how many there are; 0 is padding.
+        embedding: features of a symbol.
+        hidden: units of the recurrence.
+        values: features of a value of the memory.
+        cell: what makes the cells.
+        attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
+        layers: how many, one over the other.
+        score: how attention compares, see `Attention`.
+        dropout: share of features dropped from symbols, between layers and before the scores.
+
+    Raises:
+        ConfigError: the attention is unknown.
+
+    Example:
+        >>> decoder = Decoder(40, embedding=8, hidden=16, values=32, cell=nn.GRUCell)
+        >>> memory = decoder.recurrence.attention.memory(torch.randn(7, 2, 32))
+        >>> state = {"h": torch.zeros(1, 2, 16)}
+        >>> scores, state, weights = decoder(torch.ones(5, 2, dtype=torch.long), state, memory)
+        >>> scores.shape
+        torch.Size([5, 2, 40])
+    """
+
+    def __init__(
+        self,
+        symbols: int,
+        *,
+        embedding: int,
+        hidden: int,
+        values: int,
+        cell: CellFactory,
+        attention: str = "luong",
+        layers: int = 1,
+        score: str = "general",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if attention not in ATTENDING:
+            raise ConfigError(
+                f"there is no attention {attention!r}: choose one of {', '.join(ATTENDING)}"
+            )
+        self.embedding = nn.Embedding(symbols, embedding, padding_idx=0)
+        self.recurrence = ATTENDING[attention](
+            cell, embedding, hidden, values, layers=layers, score=score, dropout=dropout
+        )
+        self.combine = nn.Linear(self.recurrence.outputs + values, hidden)
+        self.scores = nn.Linear(hidden, symbols)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, symbols: Tensor, state: State, memory: Memory, *, weights: bool = False
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """Score the symbol that follows each.
+
+        Args:
+            symbols: (time, batch) ids.
+            state: (layers, batch, *size) for each name of ``recurrence.states``.
+            memory: from ``recurrence.attention.memory``.
+            weights: also give where attention looked.
+
+        Returns:
+            Scores (time, batch, symbols), the last state, and the weights (time, batch, source)
+            or None.
+        """
+        xs = self.dropout(self.embedding(symbols))
+        ys, read, state, looked = self.recurrence(xs, state, memory, weights=weights)
+        combined = torch.tanh(self.combine(self.dropout(torch.cat([ys, read], -1))))
+        return self.scores(self.dropout(combined)), state, looked

@@ -1,0 +1,164 @@
+"""Sequence to sequence: an encoder, a memory, and a decoder that reads it."""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import CellFactory, State
+from unrolled.layers.attention import Memory
+from unrolled.models.decoder import Decoder
+from unrolled.models.encoder import Encoder
+
+
+class Bridge(nn.Module):
+    """Turn the last states of an encoder into the first states of a decoder.
+
+    One tanh layer from all states of the encoder's top layer to all states of the decoder
+    (Bahdanau et al. 2015, A.2.2, where it reads the backward direction only).
+
+    Args:
+        given: the encoder's states, (layers * 2, *size) for each name.
+        wanted: the decoder's states, (layers, *size) for each name.
+    """
+
+    def __init__(
+        self, given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]
+    ) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.sizes = [prod(shape) for shape in wanted.values()]
+        self.layer = nn.Linear(
+            2 * sum(prod(shape[1:]) for shape in given.values()), sum(self.sizes)
+        )
+
+    def forward(self, state: State) -> State:
+        """Give the decoder's first state, (layers, batch, *size) for each name."""
+        top = torch.cat([s[-2:].transpose(0, 1).flatten(1) for s in state.values()], -1)
+        parts = torch.tanh(self.layer(top)).split(self.sizes, -1)
+        return {
+            name: part.unflatten(-1, shape).transpose(0, 1)
+            for (name, shape), part in zip(self.wanted.items(), parts, strict=True)
+        }
+
+
+class Seq2Seq(nn.Module):
+    """An encoder-decoder with attention, with any cell on either side.
+
+    Sutskever et al. 2014, arXiv:1409.3215; attention as in `Luong` and `Bahdanau`.
+
+    Args:
+        sources: symbols of the source; 0 is padding.
+        targets: symbols of the target; 0 is padding.
+        embedding: features of a symbol.
+        hidden: units of the decoder; the encoder has half of them in each direction.
+        encoder_cell: what makes the encoder's cells.
+        decoder_cell: what makes the decoder's cells.
+        encoder_layers: how many, one over the other.
+        decoder_layers: how many, one over the other.
+        attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
+        score: how attention compares, see `Attention`.
+        dropout: share of features dropped, see `Encoder` and `Decoder`.
+
+    Example:
+        >>> from unrolled import zoo
+        >>> model = Seq2Seq(30, 40, hidden=16, encoder_cell=zoo.GRU, decoder_cell=zoo.LSTM)
+        >>> source, target = torch.randint(1, 30, (7, 2)), torch.randint(1, 40, (5, 2))
+        >>> model(source, torch.tensor([7, 4]), target).shape
+        torch.Size([5, 2, 40])
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        targets: int,
+        *,
+        encoder_cell: CellFactory,
+        decoder_cell: CellFactory,
+        embedding: int = 128,
+        hidden: int = 256,
+        encoder_layers: int = 1,
+        decoder_layers: int = 1,
+        attention: str = "luong",
+        score: str = "general",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(
+            sources,
+            embedding=embedding,
+            hidden=max(1, hidden // 2),
+            cell=encoder_cell,
+            layers=encoder_layers,
+            dropout=dropout,
+        )
+        self.decoder = Decoder(
+            targets,
+            embedding=embedding,
+            hidden=hidden,
+            values=self.encoder.outputs,
+            cell=decoder_cell,
+            attention=attention,
+            layers=decoder_layers,
+            score=score,
+            dropout=dropout,
+        )
+        self.bridge = Bridge(self.encoder.recurrent.states, self.decoder.recurrence.states)
+
+    def encode(self, source: Tensor, lengths: Tensor) -> tuple[State, Memory]:
+        """Read the source, (time, batch) ids; give the decoder's first state and its memory."""
+        ys, state = self.encoder(source, lengths)
+        return self.bridge(state), self.decoder.recurrence.attention.memory(ys, lengths)
+
+    def forward(
+        self, source: Tensor, lengths: Tensor, target: Tensor, *, sampling: float = 0.0
+    ) -> Tensor:
+        """Score every next symbol of a target, given the ones before it.
+
+        Args:
+            source: (time, batch) ids.
+            lengths: (batch,) how many of them there are.
+            target: (time, batch) ids, the begin symbol first.
+            sampling: probability with which a symbol before is not the target's but drawn from
+                the model's own scores (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
+                0 is teacher forcing, in one call; above it, one call a step.
+
+        Returns:
+            Scores (time, batch, targets) of the symbol that follows each of the target.
+        """
+        state, memory = self.encode(source, lengths)
+        if sampling == 0:
+            return self.decoder(target, state, memory)[0]
+        symbols, rows = target[0], []
+        for t in range(len(target)):
+            if t:
+                drawn = torch.distributions.Categorical(logits=rows[-1].detach()).sample()
+                free = torch.rand(drawn.shape, device=drawn.device) < sampling
+                symbols = torch.where(free, drawn, target[t])
+            scores, state, _ = self.decoder(symbols[None], state, memory)
+            rows.append(scores[0])
+        return torch.stack(rows)
+
+    def start(self, source: Tensor, lengths: Tensor) -> tuple[State, Memory]:
+        """Give the state and the constants of `step`, all with the rows first, as search wants."""
+        state, memory = self.encode(source, lengths)
+        return {name: s.transpose(0, 1) for name, s in state.items()}, memory
+
+    def step(
+        self, symbols: Tensor, state: State, memory: Memory
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """Take one step of decoding.
+
+        Args:
+            symbols: (rows,) the last symbol of each row.
+            state: (rows, layers, *size) for each name.
+            memory: the rows' memory.
+
+        Returns:
+            Log-probabilities (rows, targets), the next state, and where each row looked,
+            (rows, source).
+        """
+        inner = {name: s.transpose(0, 1) for name, s in state.items()}
+        scores, inner, weights = self.decoder(symbols[None], inner, memory, weights=True)
+        state = {name: s.transpose(0, 1) for name, s in inner.items()}
+        return scores[0].log_softmax(-1), state, weights[0]

@@ -1,0 +1,87 @@
+"""Scoring a trained model on pairs it has not seen."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.tasks.data import Example
+from unrolled.tasks.files import write_atomically
+from unrolled.tasks.metrics import ErrorRates, error_rates, wilson
+from unrolled.tasks.progress import Progress
+from unrolled.tasks.seq2seq import Prediction, Translator
+
+CHUNK = 2048  # sources between two reports of progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model made of a set of examples."""
+
+    examples: tuple[Example, ...]
+    predictions: tuple[Prediction, ...]
+    rates: ErrorRates
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """Say it in words."""
+        low, high = wilson(self.rates.wrong_words, self.rates.words)
+        return [
+            f"word error rate    {self.rates.word_error_rate:7.2%}  "
+            f"({self.rates.wrong_words:,} of {self.rates.words:,} sequences wrong; "
+            f"95 % interval {low:.2%} to {high:.2%})",
+            f"symbol error rate  {self.rates.symbol_error_rate:7.2%}  "
+            f"({self.rates.symbol_edits:,} edits in {self.rates.symbols:,} symbols)",
+            f"time               {self.seconds:6.1f} s  "
+            f"({self.rates.words / max(self.seconds, 1e-9):,.0f} sequences a second)",
+        ]
+
+    def record(self) -> dict[str, float]:
+        """Give the figures as JSON."""
+        return {
+            "word_error_rate": self.rates.word_error_rate,
+            "symbol_error_rate": self.rates.symbol_error_rate,
+            "words": self.rates.words,
+            "wrong_words": self.rates.wrong_words,
+            "symbols": self.rates.symbols,
+            "symbol_edits": self.rates.symbol_edits,
+            "seconds": round(self.seconds, 2),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write source, prediction and references, one line for each source."""
+        lines = (
+            "\t".join((example.source, found.text, *example.targets)) + "\n"
+            for example, found in zip(self.examples, self.predictions, strict=True)
+        )
+        write_atomically(path, "".join(lines).encode())
+
+
+def evaluate(
+    translator: Translator, examples: Sequence[Example], progress: Progress | None = None
+) -> Evaluation:
+    """Predict every source and compare with its references.
+
+    A source with several references is right if it equals any of them.
+    """
+    before = time.monotonic()
+    predictions: list[Prediction] = []
+    for start in range(0, len(examples), CHUNK):
+        found = translator.translate([e.source for e in examples[start : start + CHUNK]])
+        predictions += [best for best, *_ in found]
+        if progress:
+            progress.note(f"decoded {len(predictions):,} of {len(examples):,}")
+    target = translator.vocabularies.target
+    rates = error_rates(
+        [[target.symbols(t) for t in e.targets] for e in examples],
+        [p.symbols for p in predictions],
+    )
+    seconds = time.monotonic() - before
+    return Evaluation(tuple(examples), tuple(predictions), rates, seconds)
+
+
+def save_scores(path: Path, evaluation: Evaluation, data: Path, width: int) -> None:
+    """Write the figures, and what they are of, as JSON."""
+    record = {"data": str(data), "width": width, **evaluation.record()}
+    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
