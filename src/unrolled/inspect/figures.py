@@ -246,7 +246,7 @@ def heat_map(
 ) -> Markup:
     """Draw weights as a table of shaded cells, one row per thing that looks at the columns.
 
-    values (rows, columns) in 0..1; the darker the cell, the larger the weight, and one that is not
+    values (rows, columns) in 0..1; the larger the weight, the stronger the shade; one that is not
     finite is struck out. Raises ShapeError if values do not have one weight per row and column.
 
     >>> table = heat_map(["OW"], ["o"], [[0.83]], title="o", row_title="", column_title="")

@@ -53,9 +53,11 @@ class Dot(Score):
             )
 
     def keys(self, values: Tensor) -> Tensor:
+        """Give the values themselves."""
         return values
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Give q k, scaled."""
         return self.scale * torch.bmm(queries, keys.transpose(1, 2))
 
 
@@ -75,9 +77,11 @@ class General(Score):
         self.W = nn.Linear(values, queries, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
+        """Give W k."""
         return self.W(values)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Give q (W k)."""
         return torch.bmm(queries, keys.transpose(1, 2))
 
 
@@ -91,9 +95,11 @@ class Additive(Score):
         self.v = nn.Linear(hidden, 1, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
+        """Give U k + b."""
         return self.U(values)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Give v tanh(W q + U k + b)."""
         return self.v(torch.tanh(self.W(queries)[:, :, None] + keys[:, None])).squeeze(-1)
 
 

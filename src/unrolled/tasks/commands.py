@@ -144,7 +144,7 @@ def evaluate_run(path: Path, settings: EvaluateConfig) -> Evaluation:
     return evaluation
 
 
-def predict_run(path: Path, settings: PredictConfig, source: Path | None) -> int:
+def predict_run(path: Path, settings: PredictConfig, source: Path | None = None) -> int:
     """Predict for each line of a file or of standard input; 1 if any line had a fault."""
     saved, translator = open_run(path, settings.device)
     decoding = dataclasses.replace(saved.search, width=max(settings.width, settings.best))
