@@ -13,6 +13,7 @@ SOURCE = Path(unrolled.__file__).parent
 CORE = {"unroll", "cell", "errors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "files": {"errors"},
     "cell": {"errors"},
     "backends": {"errors"},
     "unroll": {"backends", "cell", "errors"},
@@ -21,8 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"equations", "backends"} | CORE,
     "layers": {"zoo"} | CORE,
     "models": {"layers", "zoo"} | CORE,
-    "inspect": {"models", "layers"} | CORE,
-    "tasks": {"inspect", "models", "layers", "zoo", "backends"} | CORE,
+    "inspect": {"models", "layers", "files"} | CORE,
+    "tasks": {"inspect", "models", "layers", "zoo", "backends", "files"} | CORE,
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"cli"}

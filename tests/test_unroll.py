@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn, tanh
+from torch import Tensor, nn
 
 from unrolled.cell import Cell, State
 from unrolled.errors import BackendError, ShapeError
@@ -297,21 +297,3 @@ def test_a_cell_of_torch_is_unrolled_as_it_is(module: type[nn.RNNCellBase]) -> N
     cell = module(3, 5)  # pyright: ignore[reportCallIssue]
     ys, last = unroll(cell, XS)
     assert torch.equal(ys[-1], last["h"])
-
-
-def test_a_user_step_of_plain_torch_is_the_loop_it_stands_for() -> None:
-    class Leaky(Cell):
-        def __init__(self) -> None:
-            super().__init__(h=5)
-            self.W, self.U = nn.Linear(3, 5), nn.Linear(5, 5)
-
-        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-            h = 0.9 * h + 0.1 * tanh(self.W(x) + self.U(h))
-            return 2 * h, h
-
-    cell, xs, h = Leaky(), torch.randn(7, 2, 3), torch.zeros(2, 5)
-    ys, last = unroll(cell, xs)
-    for x, found in zip(xs, ys, strict=True):
-        y, h = cell(x, h)
-        torch.testing.assert_close(found, y)
-    torch.testing.assert_close(last["h"], h)

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 from markupsafe import Markup
 
-from unrolled.errors import RunError, ShapeError
+from unrolled.errors import ShapeError
+from unrolled.files import write_atomically
 from unrolled.inspect.figures import macros
 
 
@@ -109,16 +109,4 @@ def write(page: Page, path: str | os.PathLike[str]) -> None:
     ...     os.listdir(folder)
     ['report.html']
     """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        try:
-            partial.write_text(render(page), encoding="utf-8", newline="\n")
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"the report cannot be written to {target}: {error.strerror or error}; expected a "
-            "folder with room: free some space or choose another path"
-        ) from error
+    write_atomically(path, render(page).encode())

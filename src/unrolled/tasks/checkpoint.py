@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unrolled.errors import ConfigError, RunError
-from unrolled.tasks.files import cannot_write, remove_leftovers, write_atomically
+from unrolled.files import cannot_write, remove_leftovers, write_atomically
 
 JSON: TypeAlias = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 FORMAT = "unrolled 1"  # the first thing to change when the layout of the metadata does

@@ -14,12 +14,12 @@ import torch
 from unrolled import __version__
 from unrolled.backends import BACKENDS
 from unrolled.errors import ConfigError, RunError
+from unrolled.files import write_atomically
 from unrolled.tasks import config, report
 from unrolled.tasks.checkpoint import load_weights
 from unrolled.tasks.config import EvaluateConfig, PredictConfig
 from unrolled.tasks.data import Pair, group_references
 from unrolled.tasks.evaluate import Evaluation, evaluate, save_scores
-from unrolled.tasks.files import write_atomically
 from unrolled.tasks.predict import predict
 from unrolled.tasks.progress import Progress, clock
 from unrolled.tasks.run import Run

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unrolled.files import write_atomically
 from unrolled.tasks.data import Example
-from unrolled.tasks.files import write_atomically
 from unrolled.tasks.metrics import ErrorRates, error_rates, wilson
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.seq2seq import Prediction, Translator

@@ -20,6 +20,7 @@ class Progress:
         console: where to; by default stderr.
 
     Example:
+        >>> import sys
         >>> progress = Progress(Console(file=sys.stdout, width=70))
         >>> progress.note("reads 3 pairs")
         reads 3 pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import RunError
-from unrolled.tasks.files import append_line, cannot_write, write_atomically
+from unrolled.files import append_line, cannot_write, write_atomically
 
 if sys.platform != "win32":
     import fcntl

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from unrolled.errors import ConfigError, DataError
-from unrolled.tasks.files import write_atomically
+from unrolled.files import write_atomically
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from unrolled.errors import RunError
-from unrolled.tasks.files import append_line, remove_leftovers, write_atomically
+from unrolled.files import append_line, remove_leftovers, write_atomically
 
 
 @contextmanager
