@@ -1,11 +1,12 @@
 """A cell: one step of a recurrence, written as plain PyTorch over named states."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import index
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import ConfigError
+from unrolled.errors import ConfigError, ShapeError
 
 State = dict[str, Tensor]
 """A recurrence's state as a value: a tensor (batch, *size) for each name, in the cell's order."""
@@ -32,7 +33,7 @@ class Cell(nn.Module):
         **states: the size of each state, features or a shape: ``h=256``, ``S=(16, 16)``.
 
     Raises:
-        ConfigError: there is no state, a size is below 1, or a name is taken.
+        ConfigError: there is no state, a size is no whole number or below 1, or a name is taken.
 
     Example:
         >>> class Average(Cell):
@@ -106,6 +107,7 @@ class _WrappedHidden(_Wrapped):
     """`nn.RNNCell` and `nn.GRUCell`: they return h alone, which is the output too."""
 
     def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
+        _refuse(constants, self.module)
         h = self.module(x, *state)
         return h, h
 
@@ -114,8 +116,17 @@ class _WrappedLSTM(_Wrapped):
     """`nn.LSTMCell`: it takes and returns the pair (h, c)."""
 
     def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
+        _refuse(constants, self.module)
         h, c = self.module(x, state)
         return h, h, c
+
+
+def _refuse(constants: Mapping[str, Tensor], module: nn.Module) -> None:
+    if constants:
+        raise ShapeError(
+            f"{type(module).__name__} of torch.nn was given the constants {', '.join(constants)}: "
+            "it takes none; leave them out, or write a Cell whose forward reads them"
+        )
 
 
 TORCH_CELLS: dict[type[nn.Module], tuple[type[_Wrapped], tuple[str, ...]]] = {
@@ -157,9 +168,15 @@ def wrap(module: nn.Module, **states: int | Sequence[int]) -> Cell:
 
 
 def _size(cell: str, name: str, size: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (size,) if isinstance(size, int) else tuple(size)
     if name in RESERVED:
         raise ConfigError(f"{cell} names a state {name!r}: that name is taken, choose another")
+    try:
+        shape = tuple(map(index, size if isinstance(size, Sequence) else (size,)))
+    except TypeError:
+        raise ConfigError(
+            f"{cell} has a state {name!r} of size {size!r}: "
+            "expected whole numbers, as in h=256 or S=(16, 16)"
+        ) from None
     if any(n < 1 for n in shape):
         raise ConfigError(f"{cell} has a state {name!r} of size {shape}: sizes start at 1")
     return shape

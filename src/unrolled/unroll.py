@@ -1,12 +1,13 @@
 """`unroll`: one cell over whole sequences, forward and back through time."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.backends import Call, choose
+from unrolled.backends import Call, Result, choose
 from unrolled.cell import Cell, State, wrap
 from unrolled.errors import ShapeError
 
@@ -65,7 +66,8 @@ def unroll(
     Returns:
         The outputs (time, batch, *outputs), zero behind each sequence's end; the state after each
         sequence's own last step; and with `return_states` every state at every step,
-        (time, batch, *size), an ended sequence keeping its last.
+        (time, batch, *size), an ended sequence keeping its last. They can be differentiated
+        even where no sequence has a step.
 
     Raises:
         ShapeError: a shape, a length or a name does not fit.
@@ -92,18 +94,18 @@ def unroll(
         )
     if resets is not None and lengths is not None:
         resets = resets & ~padding(lengths, time)
-    result = choose(backend)(
-        cell,
-        Call(
-            xs=xs,
-            state=tuple(start.values()) if state is None else _ordered(cell, state, batch),
-            start=tuple(start.values()),
-            constants=constants or {},
-            lengths=lengths,
-            resets=resets,
-            keep_states=return_states,
-        ),
+    call = Call(
+        xs=xs,
+        state=tuple(start.values()) if state is None else _ordered(cell, state, batch),
+        start=tuple(start.values()),
+        constants=constants or {},
+        lengths=lengths,
+        resets=resets,
+        keep_states=return_states,
     )
+    result = choose(backend)(cell, call)
+    if torch.is_grad_enabled() and not result.ys.requires_grad and _has_no_step(call):
+        result = _tied(result, (xs, *call.state, *call.constants.values(), *cell.parameters()))
     last = dict(zip(cell.states, result.state, strict=True))
     if result.states is None:
         return result.ys, last
@@ -124,7 +126,7 @@ def checked_lengths(
         )
     if batch and (lengths.min() < 0 or lengths.max() > time):
         wrong = lengths[(lengths < 0) | (lengths > time)][0].item()
-        raise ShapeError(f"lengths holds {wrong}: expected 0 to {time}, the time of xs")
+        raise ShapeError(f"lengths holds {wrong}: expected 0 to {time}, the steps of the batch")
     return lengths.long()
 
 
@@ -152,3 +154,22 @@ def _ordered(cell: Cell, state: Mapping[str, Tensor], batch: int) -> tuple[Tenso
                 f"expected {(batch, *size)}, (batch, size)"
             )
     return tuple(state[name] for name in cell.states)
+
+
+def _has_no_step(call: Call) -> bool:
+    return len(call.xs) == 0 or (call.lengths is not None and not call.lengths.any())
+
+
+def _tied(result: Result, sources: tuple[Tensor, ...]) -> Result:
+    """Give the result of no step a gradient by all that a step reads: zeros.
+
+    A batch in which every sequence happens to be empty can then be trained on like any other.
+    """
+    parts = (source.flatten()[:0].sum() for source in sources if source.requires_grad)
+    zero = sum(parts, torch.zeros((), device=result.ys.device))
+
+    def tie(tensor: Tensor) -> Tensor:
+        return tensor + zero.to(tensor.dtype)
+
+    states = None if result.states is None else tuple(map(tie, result.states))
+    return replace(result, ys=tie(result.ys), state=tuple(map(tie, result.state)), states=states)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import ConfigError
+from unrolled.errors import ConfigError, ShapeError
 from unrolled.unroll import checked_lengths, padding
 
 Memory = Mapping[str, Tensor]
@@ -116,12 +116,14 @@ class Attention(nn.Module):
 
     Args:
         score: "dot", "scaled_dot", "general" or "additive".
-        queries: features of a query.
-        values: features of a value of the memory.
-        hidden: units inside an additive score; by default, as many as a query has features.
+        queries: features of a query, at least 1.
+        values: features of a value of the memory, at least 1.
+        hidden: units inside an additive score, at least 1; by default, as many as a query has
+            features.
 
     Raises:
-        ConfigError: the score is unknown, or a dot score is to compare unequal features.
+        ConfigError: the score is unknown, a size is below 1, or a dot score is to compare unequal
+            features.
 
     Example:
         >>> attention = Attention("additive", queries=4, values=6)
@@ -137,19 +139,33 @@ class Attention(nn.Module):
         super().__init__()
         if score not in SCORES:
             raise ConfigError(f"there is no score {score!r}: choose one of {', '.join(SCORES)}")
-        self.score = SCORES[score](queries, values, hidden or queries)
+        hidden = queries if hidden is None else hidden
+        if min(queries, values, hidden) < 1:
+            raise ConfigError(
+                f"attention has queries={queries}, values={values} and hidden={hidden}: "
+                "sizes start at 1"
+            )
+        self.queries, self.values = queries, values
+        self.score = SCORES[score](queries, values, hidden)
 
     def memory(self, values: Tensor, lengths: Tensor | list[int] | None = None) -> Memory:
         """Prepare a memory, once for all queries.
 
         Args:
             values: (source, batch, values), as a recurrence gives them.
-            lengths: (batch,) how much of each row there is; by default all. What lies behind is
-                never read, NaN included.
+            lengths: (batch,) how much of each row there is, from 0 to source; by default all. What
+                lies behind is never read, NaN included.
 
         Returns:
             The memory, rows first.
+
+        Raises:
+            ShapeError: the values or the lengths do not fit.
         """
+        if values.dim() != 3 or values.shape[-1] != self.values:
+            raise ShapeError(
+                f"values has shape {tuple(values.shape)}: expected (source, batch, {self.values})"
+            )
         source, batch = values.shape[:2]
         if lengths is None:
             visible = torch.ones(batch, source, dtype=torch.bool, device=values.device)
@@ -163,21 +179,30 @@ class Attention(nn.Module):
         """Read the memory for each query.
 
         Args:
-            queries: (time, batch, queries), or (batch, queries) for one time.
-            memory: from `memory`.
+            queries: (time, batch, queries), or (batch, queries) for one time; time may be 0.
+            memory: from `memory`, of the same batch.
 
         Returns:
             What was read, (time, batch, values), and the weights (time, batch, source), which are
             0 where there is nothing and sum to 1 over each row that has anything; without the
-            time where the queries have none.
+            time where the queries have none. A row that has nothing gives zeros.
+
+        Raises:
+            ShapeError: the queries do not fit, or not to this memory.
         """
+        batch = memory["values"].shape[0]
+        if queries.dim() not in (2, 3) or queries.shape[-2:] != (batch, self.queries):
+            raise ShapeError(
+                f"queries has shape {tuple(queries.shape)}: expected ([time,] {batch}, "
+                f"{self.queries}), a memory of {batch} rows and queries of {self.queries} features"
+            )
         single = queries.dim() == 2
         rows = queries[:, None] if single else queries.transpose(0, 1)
         scores = self.score(rows, memory["keys"])
-        hidden = ~memory["visible"][:, None]
+        unseen = ~memory["visible"][:, None]
         # The lowest number, not -inf: a row with nothing to see then gets zeros and not NaN.
         lowest = torch.finfo(scores.dtype).min
-        weights = scores.masked_fill(hidden, lowest).softmax(-1).masked_fill(hidden, 0)
+        weights = scores.masked_fill(unseen, lowest).softmax(-1).masked_fill(unseen, 0)
         context = torch.bmm(weights, memory["values"])
         if single:
             return context[:, 0], weights[:, 0]
