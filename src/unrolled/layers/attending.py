@@ -3,12 +3,14 @@
 Both take a whole sequence or a single step by the same call, over any cell.
 """
 
+from abc import ABC, abstractmethod
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.cell import Cell, CellFactory, State, wrap
+from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attention import Attention, Memory
 from unrolled.layers.recurrent import Recurrent
 from unrolled.unroll import unroll
@@ -17,7 +19,40 @@ Read = tuple[Tensor, Tensor, State, Tensor | None]
 """Outputs (time, batch, outputs), what was read (time, batch, values), last state, weights."""
 
 
-class Luong(nn.Module):
+class Attending(nn.Module, ABC):
+    """A recurrence, of one layer or more, that reads a memory.
+
+    Attributes:
+        attention: makes the memory.
+        outputs: features of an output.
+        states: for each of the cell's names, the size of its state without the batch,
+            (layers, *size).
+    """
+
+    attention: Attention
+    outputs: int
+    states: dict[str, tuple[int, ...]]
+
+    @abstractmethod
+    def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
+        """Run over sequences; a single step is a sequence of time 1.
+
+        Args:
+            xs: the inputs, (time, batch, inputs); time may be 0.
+            state: the state before the first step, (layers, batch, *size) for each name.
+            memory: from `Attention.memory`, of the same batch.
+            weights: also give where attention looked.
+
+        Returns:
+            The outputs (time, batch, outputs); what was read (time, batch, values); the last state,
+            to carry on from; and the weights (time, batch, source), or None.
+
+        Raises:
+            ShapeError: a shape or a name does not fit.
+        """
+
+
+class Luong(Attending):
     """Attention after the recurrence, so that a whole sequence is one call.
 
     The outputs of the recurrence are the queries: Luong, Pham & Manning 2015, arXiv:1508.04025,
@@ -29,9 +64,12 @@ class Luong(nn.Module):
         inputs: features of an input.
         hidden: units of each layer.
         values: features of a value of the memory.
-        layers: how many, one over the other.
+        layers: how many, one over the other, at least 1.
         score: how attention compares, see `Attention`.
-        dropout: share of features dropped between layers.
+        dropout: share of features dropped between layers, from 0 to below 1.
+
+    Raises:
+        ConfigError: a setting is unknown or out of its range.
 
     Example:
         >>> luong = Luong(nn.GRUCell, 8, 16, values=32)
@@ -61,7 +99,7 @@ class Luong(nn.Module):
         self.attention = Attention(score, self.outputs, values)
 
     def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
-        """Run all steps, then read for all of them; xs (time, batch, inputs)."""
+        """Run all steps, then read for all of them."""
         ys, state = self.recurrent(xs, state)
         read, looked = self.attention(ys, memory)
         return ys, read, state, looked if weights else None
@@ -91,11 +129,12 @@ class AttendingCell(Cell):
         return torch.cat([y, read], -1), *new
 
 
-class Bahdanau(nn.Module):
+class Bahdanau(Attending):
     """Attention inside the step: what was read is part of the input of the first layer.
 
     Bahdanau, Cho & Bengio 2015, arXiv:1409.0473. Departs from the paper in: the cell may be any,
-    and the layers above the first are plain recurrences. Arguments as for `Luong`.
+    and the layers above the first are plain recurrences. Arguments and errors as for `Luong`; no
+    features are dropped between the first layer and the one above it.
 
     Example:
         >>> bahdanau = Bahdanau(nn.GRUCell, 8, 16, values=32, score="additive")
@@ -119,6 +158,8 @@ class Bahdanau(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if layers < 1:
+            raise ConfigError(f"Bahdanau has {layers} layers: expected at least 1")
         inner = wrap(cell(inputs + values, hidden))
         self.query = next(iter(inner.states))
         self.attention = Attention(score, prod(inner.states[self.query]), values)
@@ -128,24 +169,38 @@ class Bahdanau(nn.Module):
             if layers > 1
             else []
         )
+        self.inputs, self.layers = inputs, layers
         self.split = (inner.outputs, values)
         self.outputs = inner.outputs
         self.states = {name: (layers, *size) for name, size in inner.states.items()}
 
     def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
-        """Read and step by turns; xs (time, batch, inputs)."""
+        """Read and step by turns."""
+        self._check(xs, state)
         first = {name: s[0] for name, s in state.items()}
         ys, last, states = unroll(self.first, xs, first, constants=memory, return_states=True)
         ys, read = ys.split(self.split, -1)
         looked = None
         if weights:  # nothing feeds back from them: all times at once, after the loop
-            before = torch.cat([first[self.query][None], states[self.query][:-1]])
+            before = torch.cat([first[self.query][None], states[self.query]])[:-1]
             _, looked = self.attention(before.flatten(2), memory)
         lasts = [{name: s[None] for name, s in last.items()}]
         for recurrent in self.above:
             ys, upper = recurrent(ys, {name: s[1:] for name, s in state.items()})
             lasts.append(upper)
         return ys, read, {n: torch.cat([s[n] for s in lasts]) for n in state}, looked
+
+    def _check(self, xs: Tensor, state: State) -> None:
+        if xs.dim() != 3 or xs.shape[-1] != self.inputs:
+            raise ShapeError(
+                f"xs has shape {tuple(xs.shape)}: expected (time, batch, {self.inputs})"
+            )
+        for name, tensor in state.items():
+            if tensor.shape[:1] != (self.layers,):
+                raise ShapeError(
+                    f"state {name!r} has shape {tuple(tensor.shape)}: expected "
+                    f"({self.layers}, batch, size), a row for each layer"
+                )
 
 
 ATTENDING: dict[str, type[Luong] | type[Bahdanau]] = {"luong": Luong, "bahdanau": Bahdanau}

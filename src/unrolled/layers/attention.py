@@ -1,7 +1,7 @@
 """Attention: a query looks at a memory, one memory for each row of the batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ class Attention(nn.Module):
         self.queries, self.values = queries, values
         self.score = SCORES[score](queries, values, hidden)
 
-    def memory(self, values: Tensor, lengths: Tensor | list[int] | None = None) -> Memory:
+    def memory(self, values: Tensor, lengths: Tensor | Sequence[int] | None = None) -> Memory:
         """Prepare a memory, once for all queries.
 
         Args:

@@ -27,7 +27,7 @@ class Decoder(nn.Module):
         dropout: share of features dropped from symbols, between layers and before the scores.
 
     Raises:
-        ConfigError: the attention is unknown.
+        ConfigError: the attention is unknown, or a setting out of its range.
 
     Example:
         >>> decoder = Decoder(40, embedding=8, hidden=16, values=32, cell=nn.GRUCell)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cell import CellFactory, State
+from unrolled.errors import ConfigError
 from unrolled.layers.attention import Memory
 from unrolled.models.decoder import Decoder
 from unrolled.models.encoder import Encoder
@@ -59,6 +60,9 @@ class Seq2Seq(nn.Module):
         attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
         score: how attention compares, see `Attention`.
         dropout: share of features dropped, see `Encoder` and `Decoder`.
+
+    Raises:
+        ConfigError: a setting is unknown, out of its range, or contradicts another.
 
     Example:
         >>> from unrolled import zoo
@@ -119,13 +123,20 @@ class Seq2Seq(nn.Module):
             source: (time, batch) ids.
             lengths: (batch,) how many of them there are.
             target: (time, batch) ids, the begin symbol first.
-            sampling: probability with which a symbol before is not the target's but drawn from
-                the model's own scores (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
-                0 is teacher forcing, in one call; above it, one call a step.
+            sampling: probability, from 0 to 1, with which a symbol before is not the target's but
+                drawn from the model's own scores (scheduled sampling, Bengio et al. 2015,
+                arXiv:1506.03099). 0 is teacher forcing, in one call; above it, one call a step,
+                and a dropout mask of its own for each.
 
         Returns:
             Scores (time, batch, targets) of the symbol that follows each of the target.
+
+        Raises:
+            ConfigError: the probability is out of its range.
+            ShapeError: the source, its lengths and the target do not fit each other.
         """
+        if not 0 <= sampling <= 1:
+            raise ConfigError(f"sampling is {sampling}: expected a probability, from 0 to 1")
         state, memory = self.encode(source, lengths)
         if sampling == 0:
             return self.decoder(target, state, memory)[0]
