@@ -1,11 +1,13 @@
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn, tanh
 
 from unrolled.cell import Cell, wrap
-from unrolled.errors import ConfigError
+from unrolled.errors import ConfigError, ShapeError
 
 
 class Decay(Cell):
@@ -31,6 +33,12 @@ class Plain(nn.Module):
 
 def test_states_keep_their_names_sizes_and_order() -> None:
     assert list(Decay(3).states.items()) == [("fast", (3,)), ("slow", (3, 2))]
+
+
+def test_a_size_may_be_any_kind_of_whole_number() -> None:
+    states = Cell(h=np.int64(4), S=torch.Size([2, 3]), T=[5, 6]).states  # pyright: ignore
+    assert states == {"h": (4,), "S": (2, 3), "T": (5, 6)}
+    assert all(type(n) is int for size in states.values() for n in size)
 
 
 def test_the_initial_state_is_zero_in_every_state() -> None:
@@ -62,14 +70,34 @@ def test_a_cell_without_parameters_starts_in_the_default_dtype() -> None:
         ({}, "Cell has no state: name at least one, as in super().__init__(h=hidden)"),
         ({"h": 0}, "Cell has a state 'h' of size (0,): sizes start at 1"),
         ({"S": (4, -1)}, "Cell has a state 'S' of size (4, -1): sizes start at 1"),
+        (
+            {"h": 2.5},
+            "Cell has a state 'h' of size 2.5: expected whole numbers, as in h=256 or S=(16, 16)",
+        ),
+        (
+            {"S": (4, None)},
+            "Cell has a state 'S' of size (4, None): expected whole numbers, as in h=256 or "
+            "S=(16, 16)",
+        ),
+        (
+            {"h": "12"},
+            "Cell has a state 'h' of size '12': expected whole numbers, as in h=256 or S=(16, 16)",
+        ),
         ({"x": 3}, "Cell names a state 'x': that name is taken, choose another"),
         ({"h": 3, "y": 3}, "Cell names a state 'y': that name is taken, choose another"),
     ],
-    ids=["no-state", "size-0", "size-negative", "name-x", "name-y"],
+    ids=[
+        "no-state",
+        "size-0",
+        "size-negative",
+        "size-fraction",
+        "size-none",
+        "size-text",
+        "name-x",
+        "name-y",
+    ],
 )
-def test_a_cell_says_what_is_wrong_with_its_states(
-    states: dict[str, int | tuple[int, ...]], message: str
-) -> None:
+def test_a_cell_says_what_is_wrong_with_its_states(states: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         Cell(**states)
 
@@ -94,6 +122,20 @@ def test_a_cell_of_torch_is_wrapped_with_its_states_and_parameters(
     assert torch.equal(
         torch.stack(new), torch.stack(expected) if len(names) == 2 else expected[None]
     )
+
+
+@pytest.mark.parametrize("module", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_a_cell_of_torch_refuses_constants(
+    module: type[nn.RNNCell | nn.GRUCell | nn.LSTMCell],
+) -> None:
+    cell = wrap(module(3, 5))
+    message = (
+        f"{module.__name__} of torch.nn was given keys, values by name: it takes its states in "
+        "their order and no constants; write a Cell whose forward reads them, or leave them out"
+    )
+    memory = {"keys": torch.ones(2, 4), "values": torch.ones(2, 4)}
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        cell(torch.ones(2, 3), *cell.initial_state(2).values(), **memory)
 
 
 def test_a_subclass_of_a_torch_cell_is_wrapped_like_it() -> None:

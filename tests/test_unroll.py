@@ -181,6 +181,47 @@ def test_constants_reach_every_step_and_have_a_gradient() -> None:
     assert gradient.unique().tolist() == [3]
 
 
+class Everything(Cell):
+    """Its output depends on all that a step reads."""
+
+    def __init__(self) -> None:
+        super().__init__(h=3)
+        self.W, self.unused = nn.Linear(3, 3), nn.Parameter(torch.tensor(torch.inf))
+
+    def forward(self, x: Tensor, h: Tensor, *, memory: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.sqrt(self.W(x) * h * memory)  # no finite derivative at the 0 of x
+        return h, h
+
+
+@pytest.mark.parametrize("time", [0, 4])
+def test_no_step_at_all_has_zero_gradients(time: int) -> None:
+    cell = Everything()
+    xs = torch.full((time, 2, 3), torch.nan, requires_grad=True)
+    state, memory = (torch.rand(2, 3, requires_grad=True) for _ in range(2))
+    ys, last, states = unroll(
+        cell, xs, {"h": state}, lengths=[0, 0], constants={"memory": memory}, return_states=True
+    )
+    assert not ys.any() and torch.equal(last["h"], state)
+    leaves = [state, xs, memory, *cell.parameters()]
+    for result, slope in ((ys, 0), (last["h"], 1), (states["h"], time)):
+        found = torch.autograd.grad(result.sum(), leaves, retain_graph=True)
+        assert (found[0] == slope).all()
+        assert not any(gradient.any() for gradient in found[1:])
+
+
+def test_outputs_without_a_gradient_stay_so_where_there_are_steps() -> None:
+    state = {"n": torch.zeros(2, 1, requires_grad=True)}
+    ys, last = unroll(Count(), torch.zeros(3, 2, 1), state, lengths=[3, 0])
+    assert not ys.requires_grad and last["n"].requires_grad
+
+
+def test_no_step_at_all_and_nothing_to_differentiate_gives_no_gradient() -> None:
+    ys, last = unroll(Count(), torch.zeros(0, 2, 1))
+    assert not ys.requires_grad and not last["n"].requires_grad
+    with torch.no_grad():
+        assert not unroll(GRU(3, 5), torch.zeros(0, 2, 3))[0].requires_grad
+
+
 def test_a_step_can_be_differentiated_twice() -> None:
     cell = LSTM(2, 2).double()
     xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -228,11 +269,11 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "lengths-too-long": (
         lambda: unroll(GRU(3, 5), XS, lengths=[7, 8]),
-        "lengths holds 8: expected 0 to 7, the time of xs",
+        "lengths holds 8: expected 0 to 7, the steps of the batch",
     ),
     "lengths-negative": (
         lambda: unroll(GRU(3, 5), XS, lengths=[-1, 7]),
-        "lengths holds -1: expected 0 to 7, the time of xs",
+        "lengths holds -1: expected 0 to 7, the steps of the batch",
     ),
     "resets-shape": (
         lambda: unroll(GRU(3, 5), XS, resets=torch.zeros(2, 7, dtype=torch.bool)),
@@ -254,6 +295,16 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "state-shape": (
         lambda: unroll(LSTM(3, 5), XS, {"h": H, "c": C[:1]}),
         "state 'c' has shape (1, 5): expected (2, 5), (batch, size)",
+    ),
+    "constants-of-torch": (
+        lambda: unroll(nn.LSTMCell(3, 5), XS, constants={"memory": H}),
+        "LSTMCell of torch.nn was given memory by name: it takes its states in their order and no "
+        "constants; write a Cell whose forward reads them, or leave them out",
+    ),
+    "constants-of-torch-at-time-0": (
+        lambda: unroll(nn.GRUCell(3, 5), XS[:0], constants={"memory": H}),
+        "GRUCell of torch.nn was given memory by name: it takes its states in their order and no "
+        "constants; write a Cell whose forward reads them, or leave them out",
     ),
     "step-no-tuple": (
         lambda: unroll(Returns(H), XS),
@@ -287,7 +338,7 @@ def test_what_does_not_fit_is_named(case: str) -> None:
 
 def test_an_unknown_backend_is_named() -> None:
     with pytest.raises(
-        BackendError, match="^there is no backend 'fast': choose one of auto, eager"
+        BackendError, match="^there is no backend 'fast': choose one of auto, .*eager$"
     ):
         unroll(nn.GRUCell(3, 5), XS, backend="fast")
 

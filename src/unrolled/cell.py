@@ -1,6 +1,7 @@
 """A cell: one step of a recurrence, written as plain PyTorch over named states."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
 
 import torch
@@ -15,6 +16,20 @@ CellFactory = Callable[[int, int], nn.Module]
 """(inputs, hidden) -> a cell: a class of the zoo, one of torch.nn's, or a function."""
 
 RESERVED = frozenset({"x", "y", "self"})
+
+
+@dataclass(frozen=True)
+class TorchForm:
+    """The recurrence of torch that a cell is, so that torch's own kernels can run it.
+
+    Args:
+        kind: lstm, gru, rnn_tanh or rnn_relu.
+        gates: the ends of the names of its matrices W and U, in the order in which torch stacks
+            them: ("_r", "_z", "_n") for W_r, W_z and W_n.
+    """
+
+    kind: str
+    gates: tuple[str, ...]
 
 
 class Cell(nn.Module):
@@ -51,6 +66,7 @@ class Cell(nn.Module):
     """
 
     states: dict[str, tuple[int, ...]]
+    torch_form: TorchForm | None = None
     outputs: int
 
     def __init__(self, **states: int | Sequence[int]) -> None:
@@ -124,8 +140,9 @@ class _WrappedLSTM(_Wrapped):
 def _refuse(constants: Mapping[str, Tensor], module: nn.Module) -> None:
     if constants:
         raise ShapeError(
-            f"{type(module).__name__} of torch.nn was given the constants {', '.join(constants)}: "
-            "it takes none; leave them out, or write a Cell whose forward reads them"
+            f"{type(module).__name__} of torch.nn was given {', '.join(constants)} by name: it "
+            "takes its states in their order and no constants; write a Cell whose forward reads "
+            "them, or leave them out"
         )
 
 

@@ -1,12 +1,14 @@
 """The command line. `unrolled --help` answers before torch is imported: commands import it."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from unrolled import __version__
 from unrolled.errors import ConfigError, UnrolledError
+from unrolled.files import cannot_write
 
 USAGE = """usage: unrolled COMMAND ...
 
@@ -22,30 +24,41 @@ Recurrent sequence models for PyTorch.
 
 FILE holds pairs, one a line: source TAB target (.tsv), or JSON lines (.jsonl); .gz is welcome.
 RUN is a folder: settings, weights, checkpoints, metrics, report.html.
+
+It exits with 0 if all went well, 1 if some lines had faults, 2 if it could not be done, and 130 if
+it was stopped.
 """
 TASKS = ("seq2seq",)
+HELP = ("--help", "-h")
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # torch's words
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 it worked, 1 some lines had faults, 2 it could not be done."""
     args = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(_run(args))
+        code = _run(args)
+        _flush()
     except UnrolledError as error:
-        _fail(str(error), 2)
+        code = _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("stopped", 130)
+        code = _fail("stopped", 130)
     except BrokenPipeError:  # whoever read our output has gone: nothing is left to say
-        sys.stderr.close()
-        sys.exit(1)
-    except MemoryError:
-        _fail("out of memory; take a smaller --batch, --hidden or --width", 2)
+        _drop_output()
+        code = 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
+            raise
+        code = _fail("out of memory; take a smaller --batch, --hidden or --width", 2)
     except OSError as error:
-        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
+        if error.filename is None:
+            _drop_output()
+        code = _fail(str(cannot_write(error.filename or "the output", error)), 2)
+    sys.exit(code)
 
 
 def _run(args: list[str]) -> int:
-    if not args or args[0] in ("--help", "-h", "help"):
+    if not args or args[0] in HELP:
         print(USAGE, end="")
         return 0 if args else 2
     if args[0] == "--version":
@@ -53,21 +66,19 @@ def _run(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         raise ConfigError(
-            f"there is no command {args[0]!r}: choose one of {', '.join(COMMANDS)}; "
+            f"there is no command {args[0]!r}; choose one of {', '.join(COMMANDS)}, "
             "see unrolled --help"
         )
-    code = COMMANDS[args[0]](args[1:])
-    sys.stdout.flush()  # a full disk shows here, and not when the interpreter ends
-    return code
+    return COMMANDS[args[0]](args[1:])
 
 
 def _train(args: list[str]) -> int:
-    if not args or args[0] in ("--help", "-h"):
+    if not args or args[0] in HELP:
         print(f"usage: unrolled train TASK [flags]\n\nTASK: {', '.join(TASKS)}")
         return 0 if args else 2
     task, *flags = args
     if task not in TASKS:
-        raise ConfigError(f"there is no task {task!r}: choose one of {', '.join(TASKS)}")
+        raise ConfigError(f"there is no task {task!r}; choose one of {', '.join(TASKS)}")
     from unrolled.tasks.config import Seq2SeqConfig
     from unrolled.tasks.presets import PRESETS
     from unrolled.tasks.settings import resolve
@@ -75,15 +86,15 @@ def _train(args: list[str]) -> int:
     prog = f"unrolled train {task}"
     settings = resolve(Seq2SeqConfig, flags, PRESETS, prog=prog)
     from unrolled.tasks import commands
+    from unrolled.tasks.trained import resume_command, resume_settings
 
     if settings.resume:  # the flags again, now over the settings that the run began with
-        saved = commands.resume_settings(settings.run)
-        settings = resolve(Seq2SeqConfig, flags, PRESETS, saved, prog)
+        settings = resolve(Seq2SeqConfig, flags, PRESETS, resume_settings(settings.run), prog=prog)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
     try:
         commands.train(settings)
     except commands.Interrupted:
-        _say(f"stopped and saved; go on with: {prog} --run {settings.run} --resume")
-        return 130
+        return _fail(f"stopped and saved; go on with: {resume_command(settings.run)}", 130)
     print(settings.run / "report.html")
     return 0
 
@@ -92,8 +103,9 @@ def _evaluate(args: list[str]) -> int:
     from unrolled.tasks.config import EvaluateConfig
     from unrolled.tasks.settings import from_command_line
 
-    names, flags = _names(args, "evaluate RUN [flags]", 1, 1)
-    settings = from_command_line(EvaluateConfig, flags, EvaluateConfig(), "unrolled evaluate RUN")
+    prog = "unrolled evaluate RUN"
+    names, flags = _names(args, prog, 1, 1)
+    settings = from_command_line(EvaluateConfig, flags, EvaluateConfig(), prog)
     from unrolled.tasks import commands
 
     commands.evaluate_run(Path(names[0]), settings)
@@ -104,26 +116,25 @@ def _predict(args: list[str]) -> int:
     from unrolled.tasks.config import PredictConfig
     from unrolled.tasks.settings import from_command_line
 
-    names, flags = _names(args, "predict RUN [FILE] [flags]", 1, 2)
-    settings = from_command_line(
-        PredictConfig, flags, PredictConfig(), "unrolled predict RUN [FILE]"
-    )
+    prog = "unrolled predict RUN [FILE]"
+    names, flags = _names(args, prog, 1, 2)
+    settings = from_command_line(PredictConfig, flags, PredictConfig(), prog)
     from unrolled.tasks import commands
 
-    return commands.predict_run(Path(names[0]), settings, *map(Path, names[1:]))
+    faults = commands.predict_run(Path(names[0]), settings, *map(Path, names[1:]))
+    return 1 if faults else 0
 
 
 def _info(args: list[str]) -> int:
-    names, flags = _names(args, "info [RUN]", 0, 1)
+    names, flags = _names(args, "unrolled info [RUN]", 0, 1)
     if flags:
+        if flags[0] not in HELP:
+            raise ConfigError(f"there is no flag {flags[0]}; info takes none")
         print("usage: unrolled info [RUN]\n\nWhat is installed here, or what a run is.")
-        return 0 if flags[0] in ("--help", "-h") else 2
-    from unrolled.tasks import commands
+        return 0
+    from unrolled.tasks import info
 
-    if names:
-        commands.info_run(Path(names[0]))
-    else:
-        commands.info()
+    print(info.run_summary(Path(names[0])) if names else info.installation())
     return 0
 
 
@@ -131,19 +142,31 @@ def _names(args: list[str], usage: str, least: int, most: int) -> tuple[list[str
     """Part what stands before the flags from the flags; `--help` needs nothing before it."""
     count = next((i for i, arg in enumerate(args) if arg.startswith("-")), len(args))
     names, flags = args[:count], args[count:]
-    helps = bool(flags) and flags[0] in ("--help", "-h")
+    helps = any(flag in HELP for flag in flags)
     if not helps and not least <= len(names) <= most:
-        raise ConfigError(f"{len(names)} names were given: expected unrolled {usage}")
+        found = " ".join(names) or "nothing"
+        raise ConfigError(f"{found} stands before the flags; write {usage} [flags]")
     return names, flags
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    _say(f"unrolled: {' '.join(message.split())}")
-    sys.exit(code)
+def _fail(message: str, code: int) -> int:
+    print(f"unrolled: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+def _flush() -> None:
+    """Write all output now, so that a full disk shows here, and not when the interpreter ends."""
+    if sys.stdout is not None:  # it is where standard output was closed
+        sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Send what could not be written nowhere: the interpreter would try, and complain, again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

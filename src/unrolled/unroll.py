@@ -86,6 +86,7 @@ def unroll(
     start = cell.initial_state(batch, device=xs.device)
     if lengths is not None:
         lengths = checked_lengths(lengths, time, batch, xs.device)
+    if lengths is not None:
         xs = torch.where(padding(lengths, time)[(...,) + (None,) * (xs.dim() - 2)], 0, xs)
     if resets is not None and (resets.dtype != torch.bool or resets.shape != (time, batch)):
         raise ShapeError(
@@ -104,6 +105,7 @@ def unroll(
         keep_states=return_states,
     )
     result = choose(backend)(cell, call)
+    # In this order: to look at lengths is to wait for their device.
     if torch.is_grad_enabled() and not result.ys.requires_grad and _has_no_step(call):
         result = _tied(result, (xs, *call.state, *call.constants.values(), *cell.parameters()))
     last = dict(zip(cell.states, result.state, strict=True))
@@ -114,8 +116,12 @@ def unroll(
 
 def checked_lengths(
     lengths: Tensor | Sequence[int], time: int, batch: int, device: torch.device
-) -> Tensor:
-    """Give `lengths` as int64 on `device`, or raise the ShapeError that says what is wrong."""
+) -> Tensor | None:
+    """Give `lengths` as int64 on `device`, or None where every one is `time`.
+
+    Raises:
+        ShapeError: they are no lengths of such a batch.
+    """
     lengths = torch.as_tensor(lengths, device=device)
     if lengths.numel() == 0:
         lengths = lengths.long()  # torch takes an empty list for floats
@@ -127,7 +133,7 @@ def checked_lengths(
     if batch and (lengths.min() < 0 or lengths.max() > time):
         wrong = lengths[(lengths < 0) | (lengths > time)][0].item()
         raise ShapeError(f"lengths holds {wrong}: expected 0 to {time}, the steps of the batch")
-    return lengths.long()
+    return None if bool((lengths == time).all()) else lengths.long()
 
 
 def padding(lengths: Tensor, time: int) -> Tensor:

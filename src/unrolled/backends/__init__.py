@@ -2,9 +2,11 @@
 
 from unrolled.backends.call import Backend, Call, Result
 from unrolled.backends.eager import run_eager
+from unrolled.backends.torch_kernels import run_torch
 from unrolled.errors import BackendError
 
 BACKENDS: dict[str, Backend] = {  # best first: "auto" takes the first
+    "torch": run_torch,
     "eager": run_eager,
 }
 
@@ -16,7 +18,7 @@ def choose(name: str) -> Backend:
         BackendError: there is none of that name.
 
     Example:
-        >>> choose("auto") is BACKENDS["eager"]
+        >>> choose("auto") is BACKENDS["torch"]
         True
     """
     if name == "auto":

@@ -167,10 +167,11 @@ class Attention(nn.Module):
                 f"values has shape {tuple(values.shape)}: expected (source, batch, {self.values})"
             )
         source, batch = values.shape[:2]
+        if lengths is not None:
+            lengths = checked_lengths(lengths, source, batch, values.device)
         if lengths is None:
             visible = torch.ones(batch, source, dtype=torch.bool, device=values.device)
         else:
-            lengths = checked_lengths(lengths, source, batch, values.device)
             visible = ~padding(lengths, source).T
         values = torch.where(visible[..., None], values.transpose(0, 1), 0)
         return {"keys": self.score.keys(values), "values": values, "visible": visible}
@@ -200,7 +201,7 @@ class Attention(nn.Module):
         rows = queries[:, None] if single else queries.transpose(0, 1)
         scores = self.score(rows, memory["keys"])
         unseen = ~memory["visible"][:, None]
-        # The lowest number, not -inf: a row with nothing to see then gets zeros and not NaN.
+        # The lowest number, not -inf, whose softmax is NaN in a row that has nothing to see.
         lowest = torch.finfo(scores.dtype).min
         weights = scores.masked_fill(unseen, lowest).softmax(-1).masked_fill(unseen, 0)
         context = torch.bmm(weights, memory["values"])

@@ -7,6 +7,7 @@ from unrolled.cell import CellFactory, State
 from unrolled.errors import ConfigError
 from unrolled.layers.attending import ATTENDING
 from unrolled.layers.attention import Memory
+from unrolled.layers.dropout import SharedDropout
 
 
 class Decoder(nn.Module):
@@ -24,7 +25,8 @@ class Decoder(nn.Module):
         attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
         layers: how many, one over the other.
         score: how attention compares, see `Attention`.
-        dropout: share of features dropped from symbols, between layers and before the scores.
+        dropout: share of features dropped from symbols, between layers and before the scores, the
+            same at all times (`SharedDropout`).
 
     Raises:
         ConfigError: the attention is unknown, or a setting out of its range.
@@ -62,7 +64,7 @@ class Decoder(nn.Module):
         )
         self.combine = nn.Linear(self.recurrence.outputs + values, hidden)
         self.scores = nn.Linear(hidden, symbols)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SharedDropout(dropout)
 
     def forward(
         self, symbols: Tensor, state: State, memory: Memory, *, weights: bool = False

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from unrolled.cell import CellFactory, State
+from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
 
 
@@ -15,7 +16,8 @@ class Encoder(nn.Module):
         hidden: units of the recurrence, in each direction.
         cell: what makes the cells.
         layers: how many, one over the other.
-        dropout: share of features dropped from symbols, between layers and from the outputs.
+        dropout: share of features dropped from symbols, between layers and from the outputs, the
+            same at all times (`SharedDropout`).
 
     Example:
         >>> import torch
@@ -41,7 +43,7 @@ class Encoder(nn.Module):
         self.recurrent = Recurrent(
             cell, embedding, hidden, layers=layers, bidirectional=True, dropout=dropout
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SharedDropout(dropout)
         self.outputs = self.recurrent.outputs
 
     def forward(self, symbols: Tensor, lengths: Tensor) -> tuple[Tensor, State]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cell import CellFactory, State
-from unrolled.errors import ConfigError
+from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attention import Memory
 from unrolled.models.decoder import Decoder
 from unrolled.models.encoder import Encoder
@@ -52,7 +52,8 @@ class Seq2Seq(nn.Module):
         sources: symbols of the source; 0 is padding.
         targets: symbols of the target; 0 is padding.
         embedding: features of a symbol.
-        hidden: units of the decoder; the encoder has half of them in each direction.
+        hidden: units of the decoder.
+        encoder_hidden: units of the encoder in each direction; by default half of `hidden`.
         encoder_cell: what makes the encoder's cells.
         decoder_cell: what makes the decoder's cells.
         encoder_layers: how many, one over the other.
@@ -81,6 +82,7 @@ class Seq2Seq(nn.Module):
         decoder_cell: CellFactory,
         embedding: int = 128,
         hidden: int = 256,
+        encoder_hidden: int | None = None,
         encoder_layers: int = 1,
         decoder_layers: int = 1,
         attention: str = "luong",
@@ -91,7 +93,7 @@ class Seq2Seq(nn.Module):
         self.encoder = Encoder(
             sources,
             embedding=embedding,
-            hidden=max(1, hidden // 2),
+            hidden=encoder_hidden or max(1, hidden // 2),
             cell=encoder_cell,
             layers=encoder_layers,
             dropout=dropout,
@@ -137,8 +139,13 @@ class Seq2Seq(nn.Module):
         """
         if not 0 <= sampling <= 1:
             raise ConfigError(f"sampling is {sampling}: expected a probability, from 0 to 1")
+        if source.dim() != 2 or target.dim() != 2 or source.shape[1] != target.shape[1]:
+            raise ShapeError(
+                f"source has shape {tuple(source.shape)} and target {tuple(target.shape)}: "
+                "expected (time, batch) of both, with the same batch"
+            )
         state, memory = self.encode(source, lengths)
-        if sampling == 0:
+        if sampling == 0 or not len(target):
             return self.decoder(target, state, memory)[0]
         symbols, rows = target[0], []
         for t in range(len(target)):

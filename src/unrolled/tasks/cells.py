@@ -3,9 +3,9 @@
 import importlib
 import sys
 
-from torch import nn
+import torch
 
-from unrolled.cell import CellFactory
+from unrolled.cell import CellFactory, wrap
 from unrolled.errors import ConfigError
 from unrolled.zoo import CELLS
 
@@ -18,7 +18,7 @@ def find_cell(name: str) -> CellFactory:
             from Python's path or the current folder and built as ``Class(inputs, hidden)``.
 
     Raises:
-        ConfigError: there is no such cell.
+        ConfigError: there is no such cell, or it cannot be imported or built.
 
     Example:
         >>> find_cell("GRU").__name__, find_cell("torch.nn:GRUCell").__name__
@@ -29,14 +29,27 @@ def find_cell(name: str) -> CellFactory:
     module, colon, kind = name.partition(":")
     if not colon:
         raise ConfigError(
-            f"there is no cell {name!r}: choose one of {', '.join(CELLS)}, or module:Class"
+            f"there is no cell {name!r}; choose one of {', '.join(CELLS)}, or module:Class"
         )
     if "" not in sys.path:
         sys.path.append("")
+    # A user's module may raise anything: say what, in a line, and not by a traceback through us.
     try:
-        found = getattr(importlib.import_module(module), kind, None)
-    except ImportError as error:
-        raise ConfigError(f"cell {name!r} cannot be imported: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ConfigError(f"cell {name!r} is no class of modules: write module:Class")
+        found = getattr(importlib.import_module(module), kind)
+    except Exception as error:
+        raise ConfigError(
+            f"cell {name!r} cannot be imported ({_named(error)}); correct it, or its name"
+        ) from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # the trial must not change the weights to come
+            wrap(found(2, 3))
+    except Exception as error:
+        raise ConfigError(
+            f"cell {name!r} cannot be built as {kind}(2, 3) ({_named(error)}); "
+            "make it a Cell that takes inputs and hidden"
+        ) from error
     return found
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

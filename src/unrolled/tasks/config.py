@@ -1,6 +1,8 @@
 """What a run of a task is told: nested settings, each a flag and a line of TOML."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -8,17 +10,29 @@ from unrolled.errors import ConfigError
 
 Unit = Literal["characters", "tokens", "pieces"]
 
+Range = tuple[str, Callable[[float], bool]]  # in words, and the test; NaN and infinity fail all
+POSITIVE: Range = ("above 0", lambda value: 0 < value < inf)
+FROM_ZERO: Range = ("at least 0", lambda value: 0 <= value < inf)
+FROM_ONE: Range = ("at least 1", lambda value: 1 <= value < inf)
+SHARE: Range = ("at least 0 and below 1", lambda value: 0 <= value < 1)
+SIZE: Range = ("at least 5: four symbols are special", lambda value: 5 <= value < inf)
+SEED: Range = ("from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+THREADS: Range = ("from 0 to 1024", lambda value: 0 <= value <= 1024)
 
-def require(holds: bool, name: str, value: object, expected: str) -> None:
-    """Raise a ConfigError that names a setting, unless it holds.
+
+def check(settings: object, ranges: Mapping[str, Range]) -> None:
+    """Raise a ConfigError that names the first setting outside of its range.
 
     Example:
-        >>> require(0 <= 2 < 1, "dropout", 2, "at least 0 and below 1")
+        >>> check(Search(width=5), {"width": FROM_ONE})
+        >>> Search(width=0)
         Traceback (most recent call last):
-        unrolled.errors.ConfigError: dropout is 2: expected at least 0 and below 1
+        unrolled.errors.ConfigError: width is 0; give a number at least 1
     """
-    if not holds:
-        raise ConfigError(f"{name} is {value}: expected {expected}")
+    for name, (words, holds) in ranges.items():
+        value = getattr(settings, name)
+        if not holds(value):
+            raise ConfigError(f"{name.replace('_', '-')} is {value}; give a number {words}")
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,7 @@ class Data:
     """Characters of the longest line; a longer one is an error."""
 
     def __post_init__(self) -> None:
-        require(self.source_size > 4, "source-size", self.source_size, "more than 4")
-        require(self.target_size > 4, "target-size", self.target_size, "more than 4")
-        require(self.max_line > 0, "max-line", self.max_line, "at least 1")
+        check(self, {"source_size": SIZE, "target_size": SIZE, "max_line": FROM_ONE})
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,9 @@ class Model:
     embedding: int = 128
     """Features of a symbol."""
     hidden: int = 256
-    """Units of the decoder; the encoder has half of them in each direction."""
+    """Units of the decoder."""
+    encoder_hidden: int | None = None
+    """Units of the encoder in each direction; None takes half of those of the decoder."""
     encoder_layers: int = 1
     """Layers of the encoder, each in both directions."""
     decoder_layers: int = 1
@@ -76,9 +90,16 @@ class Model:
     """Share of features dropped."""
 
     def __post_init__(self) -> None:
-        for name in ("embedding", "hidden", "encoder_layers", "decoder_layers"):
-            require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "> 0")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        check(
+            self,
+            {
+                "embedding": FROM_ONE,
+                "hidden": FROM_ONE,
+                "encoder_layers": FROM_ONE,
+                "decoder_layers": FROM_ONE,
+                "dropout": SHARE,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -133,16 +154,31 @@ class Training:
     """Also write curves for TensorBoard into the run."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate", "clip", "score_every", "keep"):
-            require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "> 0")
-        for name in ("smoothing", "sampling", "average", "final_rate"):
-            value = getattr(self, name)
-            require(0 <= value < 1, name.replace("_", "-"), value, "at least 0 and below 1")
-        for name in ("least_steps", "minutes", "warmup", "weight_decay", "patience", "threads"):
-            value = getattr(self, name)
-            require(value >= 0, name.replace("_", "-"), value, "at least 0")
-        require(self.score_steps > 0, "score-steps", self.score_steps, "at least 1")
-        require(self.score_items > 0, "score-items", self.score_items, "at least 1")
+        check(
+            self,
+            {
+                "epochs": POSITIVE,
+                "least_steps": FROM_ZERO,
+                "minutes": FROM_ZERO,
+                "batch": FROM_ONE,
+                "learning_rate": POSITIVE,
+                "warmup": FROM_ZERO,
+                "final_rate": SHARE,
+                "weight_decay": FROM_ZERO,
+                "clip": POSITIVE,
+                "smoothing": SHARE,
+                "sampling": SHARE,
+                "average": SHARE,
+                "patience": FROM_ZERO,
+                "score_every": POSITIVE,
+                "score_steps": FROM_ONE,
+                "score_items": FROM_ONE,
+                "keep_every": FROM_ZERO,
+                "keep": FROM_ONE,
+                "seed": SEED,
+                "threads": THREADS,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -157,9 +193,7 @@ class Search:
     """Symbols of a prediction at most, for each symbol of the source (and ten more)."""
 
     def __post_init__(self) -> None:
-        require(self.width > 0, "width", self.width, "at least 1")
-        require(self.length_penalty >= 0, "length-penalty", self.length_penalty, "at least 0")
-        require(self.length_ratio > 0, "length-ratio", self.length_ratio, "> 0")
+        check(self, {"width": FROM_ONE, "length_penalty": FROM_ZERO, "length_ratio": POSITIVE})
 
 
 @dataclass(frozen=True)
@@ -190,7 +224,7 @@ class EvaluateConfig:
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        require(self.width >= 0, "width", self.width, "at least 0")
+        check(self, {"width": FROM_ZERO})
 
 
 @dataclass(frozen=True)
@@ -207,5 +241,4 @@ class PredictConfig:
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        require(self.best > 0, "best", self.best, "at least 1")
-        require(self.width > 0, "width", self.width, "at least 1")
+        check(self, {"best": FROM_ONE, "width": FROM_ONE})

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unrolled.files import write_atomically
@@ -20,7 +20,7 @@ class Evaluation:
     """What a model made of a set of examples."""
 
     examples: tuple[Example, ...]
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Prediction, ...]  # the best for each
     rates: ErrorRates
     seconds: float
 
@@ -33,7 +33,7 @@ class Evaluation:
             f"95 % interval {low:.2%} to {high:.2%})",
             f"symbol error rate  {self.rates.symbol_error_rate:7.2%}  "
             f"({self.rates.symbol_edits:,} edits in {self.rates.symbols:,} symbols)",
-            f"time               {self.seconds:6.1f} s  "
+            f"time               {self.seconds:5.1f} s  "
             f"({self.rates.words / max(self.seconds, 1e-9):,.0f} sequences a second)",
         ]
 
@@ -42,10 +42,7 @@ class Evaluation:
         return {
             "word_error_rate": self.rates.word_error_rate,
             "symbol_error_rate": self.rates.symbol_error_rate,
-            "words": self.rates.words,
-            "wrong_words": self.rates.wrong_words,
-            "symbols": self.rates.symbols,
-            "symbol_edits": self.rates.symbol_edits,
+            **asdict(self.rates),
             "seconds": round(self.seconds, 2),
         }
 
@@ -64,14 +61,25 @@ def evaluate(
     """Predict every source and compare with its references.
 
     A source with several references is right if it equals any of them.
+
+    Args:
+        translator: the trained model.
+        examples: at least one.
+        progress: where to say how far it is; by default nowhere.
+
+    Returns:
+        The predictions, their error rates, and how long it took.
+
+    Raises:
+        DataError: there are no examples.
     """
     before = time.monotonic()
     predictions: list[Prediction] = []
     for start in range(0, len(examples), CHUNK):
+        if progress:
+            progress.note(f"decoding source {start + 1:,} of {len(examples):,} ...")
         found = translator.translate([e.source for e in examples[start : start + CHUNK]])
         predictions += [best for best, *_ in found]
-        if progress:
-            progress.note(f"decoded {len(predictions):,} of {len(examples):,}")
     target = translator.vocabularies.target
     rates = error_rates(
         [[target.symbols(t) for t in e.targets] for e in examples],
@@ -82,6 +90,16 @@ def evaluate(
 
 
 def save_scores(path: Path, evaluation: Evaluation, data: Path, width: int) -> None:
-    """Write the figures, and what they are of, as JSON."""
+    """Write the figures, and what they are of, as JSON.
+
+    Args:
+        path: the file.
+        evaluation: what to write down.
+        data: the pairs that were scored on.
+        width: of the beam.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     record = {"data": str(data), "width": width, **evaluation.record()}
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())

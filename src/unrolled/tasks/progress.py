@@ -6,11 +6,13 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 LINE_EVERY = 20.0  # seconds between lines where there is no terminal
-SMOOTH = 0.95  # of the speed and the loss that are shown
+SMOOTH = 0.95  # of the loss and the speed that are shown
+NOT_FIGURES = {"step", "epoch", "seconds", "learning_rate", "train_loss"}  # what leads to a score
 
 
 class Progress:
@@ -22,25 +24,27 @@ class Progress:
     Example:
         >>> import sys
         >>> progress = Progress(Console(file=sys.stdout, width=70))
-        >>> progress.note("reads 3 pairs")
-        reads 3 pairs
+        >>> progress.note("reading words.tsv")
+        reading words.tsv
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (BarColumn(24), TextColumn("{task.description}"))
-        self.bar = Bar(*columns, console=self.console, transient=True)
-        self.shown: TaskID | None = None
-        self.loss = self.rate = self.pace = 0.0
-        self.steps = 0
-        self.last = self.said = time.monotonic()
+        self.console = console or Console(stderr=True, highlight=False)
+        self.bar = Bar(
+            BarColumn(24),
+            TextColumn("{task.description}", markup=False),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", visible=False)
+        self.start(0, 1)
 
     def start(self, step: int, steps: int) -> None:
         """Begin at `step` of `steps`."""
-        self.steps = steps
-        self.last = self.said = time.monotonic()
-        if self.console.is_terminal:
-            self.shown = self.bar.add_task("", total=steps, completed=step)
+        self.first, self.begun = step, time.monotonic()
+        self.last = self.said = self.begun
+        self.loss = self.symbols = self.pace = 0.0
+        self.bar.update(self.task, completed=step, total=steps, description="", visible=True)
 
     def __enter__(self) -> Self:
         """Show the bar."""
@@ -55,47 +59,51 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """Take the bar away; what was said stays."""
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def update(self, step: int, steps: int, loss: float, symbols: int) -> None:
-        """Count a step: its loss and how many symbols it had."""
+        """Count a step: its loss, and how many symbols it had."""
         now = time.monotonic()
-        took, self.last = max(now - self.last, 1e-6), now
         keep = SMOOTH if self.pace else 0.0
         self.loss = keep * self.loss + (1 - keep) * loss
-        self.pace = keep * self.pace + (1 - keep) * took
-        self.rate = keep * self.rate + (1 - keep) * symbols
+        self.symbols = keep * self.symbols + (1 - keep) * symbols
+        self.pace = keep * self.pace + (1 - keep) * max(now - self.last, 1e-6)
+        self.last = now
+        # What is left will be scored and saved as often as what was done, so all time counts.
+        left = (now - self.begun) / (step - self.first) * (steps - step)
         text = (
             f"step {step:,} of {steps:,}  loss {self.loss:.3f}  "
-            f"{self.rate / self.pace:,.0f} tokens/s  {clock(self.pace * (steps - step))} left"
+            f"{self.symbols / self.pace:,.0f} tokens/s  {clock(left)} left"
         )
-        if self.shown is not None:
-            self.bar.update(self.shown, completed=step, total=steps, description=text)
-        elif now - self.said > LINE_EVERY:
+        self.bar.update(self.task, completed=step, total=steps, description=text)
+        if not self.console.is_terminal and now - self.said > LINE_EVERY:
             self.note(text)
-            self.said = now
 
     def scored(self, record: Mapping[str, float], better: bool) -> None:
         """Say what a scoring gave."""
-        hidden = {"step", "epoch", "seconds", "learning_rate", "train_loss"}
         figures = "  ".join(
-            f"{name.replace('_', ' ')} {value:.4f}"
+            f"{name.replace('_', ' ')} " + (f"{value:.2%}" if "rate" in name else f"{value:.4g}")
             for name, value in record.items()
-            if name not in hidden
+            if name not in NOT_FIGURES
         )
         self.note(
-            f"epoch {record['epoch']:6.2f}  {clock(record['seconds']):>6}  "
-            f"loss {record['train_loss']:.3f}  {figures}{'  best' if better else ''}"
+            f"step {record['step']:,}  epoch {record['epoch']:.1f}  {clock(record['seconds'])}  "
+            f"loss {record['train_loss']:.3f}  {figures}{'  (best so far)' if better else ''}"
         )
         self.last = time.monotonic()  # scoring is not training: keep it out of the speed
 
     def note(self, text: str) -> None:
         """Say one line."""
-        self.console.print(text, markup=False)
+        self._say(Text(text))
 
     def warn(self, text: str) -> None:
         """Say one line of warning."""
-        self.console.print(f"warning: {text}", markup=False, style="yellow")
+        self._say(Text(f"warning: {text}", style="yellow"))
+
+    def _say(self, line: Text) -> None:
+        self.console.print(line, soft_wrap=True)  # a line stays one line in a log
+        self.said = time.monotonic()
 
 
 def clock(seconds: float) -> str:

@@ -1,15 +1,16 @@
 """The sequence-to-sequence task: pairs of texts in, a trained model and its predictions out."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.errors import DataError
+from unrolled.errors import ConfigError, DataError
 from unrolled.models import search
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks import config
@@ -23,9 +24,10 @@ from unrolled.tasks.data import (
     split_by_source,
 )
 from unrolled.tasks.metrics import error_rates
-from unrolled.tasks.vocabulary import BOS, EOS, PAD, Vocabulary
+from unrolled.tasks.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
-SCORE_ROWS = 512  # sources that are decoded side by side
+ROWS = 512  # rows that are decoded side by side, a source having as many as the beam is wide
+PLACES = 1 << 16  # symbols of the source in those rows at most, so that long lines fit in memory
 HELD_OUT = 0.05  # of the sources, where there is no dev file
 
 
@@ -40,8 +42,8 @@ class Vocabularies:
     def build(cls, pairs: Sequence[Pair], data: config.Data) -> "Vocabularies":
         """Collect the symbols of the pairs to learn from."""
         return cls(
-            Vocabulary.build((p.source for p in pairs), data.source_unit, size=data.source_size),
-            Vocabulary.build((p.target for p in pairs), data.target_unit, size=data.target_size),
+            _vocabulary([p.source for p in pairs], data.source_unit, data.source_size, "source"),
+            _vocabulary([p.target for p in pairs], data.target_unit, data.target_size, "target"),
         )
 
     def save(self, folder: Path) -> None:
@@ -55,6 +57,13 @@ class Vocabularies:
         return cls(Vocabulary.load(folder / "source.json"), Vocabulary.load(folder / "target.json"))
 
 
+def _vocabulary(texts: Sequence[str], unit: str, size: int, side: str) -> Vocabulary:
+    try:
+        return Vocabulary.build(texts, unit, size=size)
+    except ConfigError as error:
+        raise ConfigError(f"--{side}-size or --{side}-unit: {error}") from None
+
+
 def build_model(settings: config.Model, vocabularies: Vocabularies) -> Seq2Seq:
     """Make the model that the settings describe, with fresh weights."""
     return Seq2Seq(
@@ -64,6 +73,7 @@ def build_model(settings: config.Model, vocabularies: Vocabularies) -> Seq2Seq:
         decoder_cell=find_cell(settings.decoder_cell or settings.cell),
         embedding=settings.embedding,
         hidden=settings.hidden,
+        encoder_hidden=settings.encoder_hidden,
         encoder_layers=settings.encoder_layers,
         decoder_layers=settings.decoder_layers,
         attention=settings.attention,
@@ -85,20 +95,29 @@ def load_pairs(path: Path, data: config.Data) -> list[Pair]:
 def load_data(data: config.Data, seed: int) -> tuple[list[Pair], list[Pair]]:
     """Read the pairs to learn from and the dev pairs, held out where there is no file for them."""
     if data.train is None:
-        raise DataError("there is nothing to learn from: name a file of pairs with --train")
+        raise DataError("there is nothing to learn from; name a file of pairs with --train")
     train = load_pairs(data.train, data)
     if data.dev is not None:
         return train, load_pairs(data.dev, data)
     train, dev, _ = split_by_source(train, shares=(1 - HELD_OUT, HELD_OUT, 0.0), seed=seed)
-    if not dev or not train:
+    if not dev:
         raise DataError(
-            f"{data.train} has too few sources to hold some out: name a file with --dev"
+            f"{data.train}: has too few sources to hold some out; name a file of others with --dev"
         )
     return train, dev
 
 
 class Seq2SeqTask:
-    """What the training loop needs to know of sequence to sequence."""
+    """What the training loop needs to know of sequence to sequence.
+
+    Args:
+        model: the model to train, on the device to train it on.
+        vocabularies: its symbols.
+        train: the pairs to learn from.
+        dev: the pairs to choose the best weights by.
+        settings: of the training.
+        decoding: how predictions are looked for; the dev sources are decoded greedily.
+    """
 
     def __init__(
         self,
@@ -117,6 +136,14 @@ class Seq2SeqTask:
         examples = group_references(dev)
         random.Random(settings.seed).shuffle(examples)
         self.dev = examples[: settings.score_items]
+
+    def rare(self) -> dict[str, float]:
+        """Give the share of symbols, of each side, that the vocabulary has no room for."""
+        sides = {"source": self.sources, "target": self.targets}
+        return {
+            name: sum(ids.count(UNK) for ids in side) / max(1, sum(map(len, side)))
+            for name, side in sides.items()
+        }
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Give an epoch's batches, pairs of like length together."""
@@ -145,10 +172,9 @@ class Seq2SeqTask:
 
     def score(self, model: nn.Module) -> dict[str, float]:
         """Decode the dev sources greedily: which share of symbols, and of sequences, is wrong."""
-        assert isinstance(model, Seq2Seq)
         greedy = config.Search(1, 0.0, self.decoding.length_ratio)
-        translator = Translator(model, self.vocabularies, greedy)
-        found = translator.translate([e.source for e in self.dev])
+        translator = Translator(cast(Seq2Seq, model), self.vocabularies, greedy)
+        found = translator.translate([e.source for e in self.dev], weights=False)
         target = self.vocabularies.target
         rates = error_rates(
             [[target.symbols(t) for t in e.targets] for e in self.dev],
@@ -180,30 +206,56 @@ class Translator:
     vocabularies: Vocabularies
     decoding: config.Search
 
-    def translate(self, texts: Sequence[str], best: int = 1) -> list[list[Prediction]]:
-        """Predict for each text, the best first; texts of like length are decoded together."""
+    def translate(
+        self, texts: Sequence[str], best: int = 1, *, weights: bool = True
+    ) -> list[list[Prediction]]:
+        """Predict for each text.
+
+        Args:
+            texts: any number, in the Unicode form that the model learnt.
+            best: predictions wanted for each; a beam narrower than this is widened.
+            weights: also keep where attention looked, a number for each pair of symbols.
+
+        Returns:
+            For each text one prediction or more, the best first.
+        """
         ids = [self.vocabularies.source.encode(text) for text in texts]
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: list[list[Prediction]] = [[] for _ in texts]
-        rows = max(1, SCORE_ROWS // self.decoding.width)
-        for start in range(0, len(order), rows):
-            batch = order[start : start + rows]
+        for batch in self._batches(ids, max(self.decoding.width, best)):
             for i, hypotheses in zip(
-                batch, self._search([ids[i] for i in batch], best), strict=True
+                batch, self._search([ids[i] for i in batch], best, weights), strict=True
             ):
                 found[i] = [self._prediction(texts[i], h) for h in hypotheses]
         return found
 
+    def _batches(self, ids: Sequence[Sequence[int]], width: int) -> Iterator[list[int]]:
+        """Put sources of like length together, as many as fit."""
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        while order:
+            batch = order[: max(1, ROWS // width)]
+            while len(batch) > 1 and len(batch) * width * len(ids[batch[-1]]) > PLACES:
+                batch = batch[: len(batch) // 2]
+            order = order[len(batch) :]
+            yield batch
+
     @torch.no_grad()
-    def _search(self, ids: Sequence[Sequence[int]], best: int) -> list[list[search.Hypothesis]]:
+    def _search(
+        self, ids: Sequence[Sequence[int]], best: int, weights: bool
+    ) -> list[list[search.Hypothesis]]:
+        def step(
+            tokens: Tensor, state: search.State, constants: search.State
+        ) -> tuple[Tensor, search.State, Tensor | None]:
+            log_probs, state, looked = self.model.step(tokens, dict(state), constants)
+            return log_probs, state, looked if weights else None
+
         self.model.eval()
         device = next(self.model.parameters()).device
         source, lengths = pad(ids, PAD)
         state, memory = self.model.start(source.to(device), lengths.to(device))
         return search.beam(
-            self.model.step,  # pyright: ignore[reportArgumentType]
+            step,
             state,
-            constants=dict(memory),  # pyright: ignore[reportArgumentType]
+            constants=memory,
             rows=len(ids),
             bos=BOS,
             eos=EOS,

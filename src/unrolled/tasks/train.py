@@ -2,23 +2,28 @@
 
 import copy
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import ConfigError, RunError
+from unrolled.errors import RunError
 from unrolled.tasks.checkpoint import JSON, Checkpoint, load_latest, save, save_weights
 from unrolled.tasks.config import Training
+from unrolled.tasks.curves import curves
+from unrolled.tasks.device import uses_bfloat16
+from unrolled.tasks.interrupt import Interrupted, stop_requests
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
+from unrolled.tasks.schedule import learning_rate
+from unrolled.tasks.snapshot import Learner
 
-PLAN_AT = 100  # steps after which --minutes turns into a number of steps
+PLAN_AT = 100  # steps after which --minutes turns into a number of steps ...
+PLAN_BY = 0.1  # ... or sooner, once this share of the minutes has gone
+SPARE = 0.95  # share of the time left that is planned: the machine may get slower
 
 
 class Task(Protocol):
@@ -48,7 +53,7 @@ class Standing:
 
     step: int = 0
     steps: int = 0  # that the schedule is made for
-    planned: bool = False
+    planned: bool = False  # whether --minutes has set the steps
     seconds: float = 0.0
     symbols: int = 0
     loss_sum: float = 0.0  # since the last scoring, over `loss_symbols`
@@ -60,10 +65,6 @@ class Standing:
     def facts(self) -> dict[str, JSON]:
         """Give all of it as JSON."""
         return copy.deepcopy(vars(self))
-
-
-class Interrupted(Exception):
-    """The user stopped the training; everything is saved."""
 
 
 def fit(task: Task, settings: Training, run: Run, progress: Progress) -> Standing:
@@ -85,109 +86,124 @@ def fit(task: Task, settings: Training, run: Run, progress: Progress) -> Standin
 
     Raises:
         RunError: the loss is not a number, no checkpoint can be read, or a file cannot be written.
+        ConfigError: curves for TensorBoard are asked for, and it is not installed.
         Interrupted: the user stopped it; a checkpoint is written.
     """
     return _Loop(task, settings, run, progress).go()
 
 
 class _Loop:
+    """One training: what it works on, and where it stands.
+
+    Between two steps all of it is in `learner` and `standing`, and `_save` writes both. A step
+    and its scoring are never parted by a checkpoint, so nothing is done twice or left out.
+    """
+
     def __init__(self, task: Task, settings: Training, run: Run, progress: Progress) -> None:
         self.task, self.settings, self.run, self.progress = task, settings, run, progress
-        self.device = next(task.model.parameters()).device
-        self.average = copy.deepcopy(task.model)
-        self.optimizer = torch.optim.AdamW(
-            _groups(task.model, settings.weight_decay), betas=(0.9, 0.98), fused=True
-        )
-        self.half = _half(settings.precision, self.device)
+        groups = _groups(task.model, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        self.learner = Learner(task.model, copy.deepcopy(task.model), optimizer)
+        self.bfloat16 = uses_bfloat16(settings.precision, self.learner.device)
         self.per_epoch = len(task.batches(0))
-        self.standing = Standing(
-            steps=max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
-        )
         self.score_every = max(settings.score_steps, round(settings.score_every * self.per_epoch))
+        steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
+        self.standing = Standing(steps=steps)
+        self.scoring = 0.0  # seconds of it since we began
 
     def go(self) -> Standing:
         self._resume()
-        standing, settings = self.standing, self.settings
-        started, saved = time.monotonic() - standing.seconds, time.monotonic()
+        standing = self.standing
+        begun = time.monotonic() - standing.seconds
+        saved = time.monotonic()
+        folder = self.run.path / "tensorboard"
         self.progress.start(standing.step, standing.steps)
-        with _signals() as stopped, self.progress:
+        with (
+            stop_requests() as stop_requested,
+            curves(folder, standing.step, self.settings.tensorboard) as draw,
+            self.progress,
+        ):
             for batch in self._batches():
-                if self._finished():
-                    break
-                loss, symbols = self._step(batch)
-                standing.symbols += symbols
-                standing.loss_sum += loss * symbols
-                standing.loss_symbols += symbols
-                standing.seconds = time.monotonic() - started
-                self.progress.update(standing.step, standing.steps, loss, symbols)
-                if settings.minutes and not standing.planned and standing.step >= PLAN_AT:
+                figures = self._step(batch)
+                standing.seconds = time.monotonic() - begun
+                if self._score_is_due():
+                    figures |= self._score()
+                    standing.seconds = time.monotonic() - begun
+                if self._plan_is_due():
                     self._plan()
-                if standing.step % self.score_every == 0 or standing.step == standing.steps:
-                    self._score()
-                    standing.seconds = time.monotonic() - started
-                if time.monotonic() - saved > settings.keep_every:
+                    saved = -math.inf  # a plan is kept before the first step by it
+                draw(standing.step, figures)
+                if stop_requested() or time.monotonic() - saved > self.settings.keep_every:
                     self._save()
                     saved = time.monotonic()
-                if stopped():
-                    self._save()
+                if stop_requested():
                     raise Interrupted
         self._save()
         return standing
+
+    def _batches(self) -> Iterator[Sequence[int]]:
+        """Give the batches from where the training stands to where it ends."""
+        while not self._finished():
+            epoch, position = divmod(self.standing.step, self.per_epoch)
+            for batch in self.task.batches(epoch)[position:]:
+                yield batch
+                if self._finished():
+                    return
 
     def _finished(self) -> bool:
         patience = self.settings.patience
         return self.standing.step >= self.standing.steps or 0 < patience <= self.standing.worse
 
-    def _batches(self) -> Iterator[Sequence[int]]:
-        """Give the batches from where the training stands, without end."""
-        while True:
-            epoch, position = divmod(self.standing.step, self.per_epoch)
-            yield from self.task.batches(epoch)[position:]
-
-    def _step(self, batch: Sequence[int]) -> tuple[float, int]:
-        standing, model = self.standing, self.task.model
+    def _step(self, batch: Sequence[int]) -> dict[str, float]:
+        """Update the weights once, and give the loss and the learning rate."""
+        standing, learner = self.standing, self.learner
         rate = learning_rate(self.settings, standing.step, standing.steps)
-        for group in self.optimizer.param_groups:
+        for group in learner.optimizer.param_groups:
             group["lr"] = rate
-        model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        learner.model.train()
+        with torch.autocast(learner.device.type, torch.bfloat16, enabled=self.bfloat16):
             loss, symbols = self.task.loss(batch, standing.step / standing.steps)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RunError(
-                f"the loss became {value} at step {standing.step + 1}; lower --learning-rate "
-                f"(it was {rate:.2g}) or --clip, and train into another --run"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
+        value = self._finite("loss", loss, rate)
+        learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), self.settings.clip)
-        self.optimizer.step()
+        norm = nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings.clip)
+        self._finite("norm of the gradient", norm, rate)
+        learner.optimizer.step()
         standing.step += 1
-        self._follow()
-        return value, symbols
+        _follow(learner, min(self.settings.average, (1 + standing.step) / (10 + standing.step)))
+        standing.symbols += symbols
+        standing.loss_sum += value * symbols
+        standing.loss_symbols += symbols
+        self.progress.update(standing.step, standing.steps, value, symbols)
+        return {"loss": value, "learning_rate": rate}
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the weights; early on it follows them closely."""
-        decay = min(self.settings.average, (1 + self.standing.step) / (10 + self.standing.step))
-        decay = decay if self.settings.average else 0.0
-        averages, weights = self.average.parameters(), self.task.model.parameters()
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, 1 - decay)
+    def _finite(self, name: str, value: Tensor, rate: float) -> float:
+        """Give the number, or raise before it can spoil the weights."""
+        number = value.item()
+        if not math.isfinite(number):
+            raise RunError(
+                f"the {name} became {number} at step {self.standing.step + 1}; lower "
+                f"--learning-rate (it was {rate:.2g}) or --clip, and train into another --run"
+            )
+        return number
 
-    def _score(self) -> None:
+    def _score_is_due(self) -> bool:
         standing = self.standing
+        return standing.step % self.score_every == 0 or standing.step == standing.steps
+
+    def _score(self) -> dict[str, float]:
+        """Score the average, keep it if it is the best so far, and give its figures."""
+        standing, average = self.standing, self.learner.average
         loss = standing.loss_sum / standing.loss_symbols
         standing.loss_sum, standing.loss_symbols = 0.0, 0
-        self.average.eval()
-        figures = self.task.score(self.average)
+        figures = self._figures()
         first = next(iter(figures))
         better = not standing.best or figures[first] < standing.best[first]
         standing.worse = 0 if better else standing.worse + 1
         if better:
             standing.best, standing.best_step = figures, standing.step
             facts: dict[str, JSON] = {"step": standing.step, **figures}
-            save_weights(self.run.weights, self.average.state_dict(), facts)
+            save_weights(self.run.weights, average.state_dict(), facts)
         record = {
             "step": standing.step,
             "epoch": standing.step / self.per_epoch,
@@ -198,71 +214,58 @@ class _Loop:
         }
         self.run.log(record)
         self.progress.scored(record, better)
+        return figures
+
+    def _figures(self) -> dict[str, float]:
+        before = time.monotonic()
+        self.learner.average.eval()
+        figures = self.task.score(self.learner.average)
+        self.scoring += time.monotonic() - before
+        return figures
+
+    def _plan_is_due(self) -> bool:
+        standing, limit = self.standing, 60 * self.settings.minutes
+        early = standing.step >= PLAN_AT or standing.seconds > PLAN_BY * limit
+        return limit > 0 and early and not standing.planned and not self._finished()
 
     def _plan(self) -> None:
         """Turn --minutes into a number of steps, once, from the speed so far and one scoring."""
-        standing = self.standing
-        per_step = standing.seconds / standing.step
-        before = time.monotonic()
-        self.average.eval()
-        self.task.score(self.average)
-        scoring = time.monotonic() - before
-        left = 60 * self.settings.minutes - standing.seconds - scoring
-        more = int(0.95 * left / (per_step + scoring / self.score_every))
+        standing, limit = self.standing, 60 * self.settings.minutes
+        a_step, before = (standing.seconds - self.scoring) / standing.step, self.scoring
+        self._figures()
+        scoring = self.scoring - before
+        a_step += scoring / self.score_every
+        more = int(SPARE * (limit - standing.seconds - scoring) / a_step)
         standing.steps = min(standing.steps, standing.step + max(more, 1))
         standing.planned = True
-        self._save()
+        self.progress.note(
+            f"planned: {standing.steps:,} steps, {standing.steps / self.per_epoch:.1f} epochs, "
+            f"in {self.settings.minutes:g} minutes"
+        )
 
     def _save(self) -> None:
-        tensors = {f"model.{n}": t for n, t in self.task.model.state_dict().items()}
-        tensors |= {f"average.{n}": t for n, t in self.average.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"moments.{index}.{n}": t for n, t in moments.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        checkpoint = Checkpoint(self.standing.step, tensors, self.standing.facts())
+        standing = self.standing
+        checkpoint = Checkpoint(standing.step, self.learner.tensors(), standing.facts())
         save(self.run.checkpoints, checkpoint, keep=self.settings.keep)
 
     def _resume(self) -> None:
         checkpoint = load_latest(self.run.checkpoints, self.progress.warn)
-        if checkpoint is None:
-            self.run.truncate_metrics(0)
-            return
-        parts = _parts(checkpoint.tensors)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            ended = "the training had ended" if self._finished() else "goes on"
+            self.progress.note(f"{ended} at step {checkpoint.step:,} of {self.standing.steps:,}")
+        self.run.truncate_metrics(self.standing.step)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
         try:
-            self.task.model.load_state_dict(parts["model"])
-            self.average.load_state_dict(parts["average"])
+            self.learner.restore(checkpoint.tensors)
             self.standing = Standing(**checkpoint.facts)  # pyright: ignore[reportArgumentType]
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split()[:20])
             raise RunError(
                 f"the checkpoint of step {checkpoint.step} in {self.run.checkpoints} belongs to "
-                f"another model ({str(error).splitlines()[0]}); resume with the settings of the run"
+                f"another model ({reason}); put the run's own there, or train anew"
             ) from None
-        state = self.optimizer.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts.get("moments", {}).items():
-            index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = tensor
-        self.optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
-        torch.set_rng_state(parts["random"]["cpu"])
-        if self.device.type == "cuda" and "cuda" in parts["random"]:
-            torch.cuda.set_rng_state(parts["random"]["cuda"], self.device)
-        self.run.truncate_metrics(checkpoint.step)
-        self.progress.note(f"goes on from step {checkpoint.step:,} of {self.standing.steps:,}")
-
-
-def learning_rate(settings: Training, step: int, steps: int) -> float:
-    """Give the learning rate of a step: a linear rise, then half a cosine down.
-
-    Example:
-        >>> settings = Training(learning_rate=1.0, warmup=10, final_rate=0.0)
-        >>> [round(learning_rate(settings, step, 100), 2) for step in (0, 9, 50, 100)]
-        [0.1, 0.98, 0.5, 0.0]
-    """
-    rise = min(1.0, (step + 1) / max(1, settings.warmup))
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return settings.learning_rate * rise * (settings.final_rate + (1 - settings.final_rate) * fall)
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
@@ -274,53 +277,9 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
     ]
 
 
-def _half(precision: str, device: torch.device) -> bool:
-    """Tell whether to compute in bfloat16."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"
-
-
-def _parts(tensors: "dict[str, Tensor] | object") -> dict[str, dict[str, Tensor]]:
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():  # pyright: ignore
-        part, rest = name.split(".", 1)
-        parts.setdefault(part, {})[rest] = tensor
-    return parts
-
-
-def pick_device(name: str) -> torch.device:
-    """Give the device of that name; "auto" takes a GPU where there is one.
-
-    Raises:
-        ConfigError: there is none of that name here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name} cannot be used: {reason}; take cpu or auto") from None
-    return device
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM end the training after the step under way; a second one at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        caught.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        old = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        old = {}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+@torch.no_grad()
+def _follow(learner: Learner, decay: float) -> None:
+    """Move the average towards the weights."""
+    pairs = zip(learner.average.parameters(), learner.model.parameters(), strict=True)
+    for average, weight in pairs:
+        average.lerp_(weight, 1 - decay)

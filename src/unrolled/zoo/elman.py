@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, relu, tanh
 from torch.nn import Linear
 
-from unrolled.cell import Cell
+from unrolled.cell import Cell, TorchForm
 from unrolled.zoo.initial import start
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu}
@@ -35,8 +35,13 @@ class Elman(Cell):
     ) -> None:
         super().__init__(h=hidden)
         self.W, self.U = Linear(inputs, hidden, bias), Linear(hidden, hidden, bias)
-        self.act = ACTIVATIONS[activation]
+        self.activation, self.act = activation, ACTIVATIONS[activation]
         start(self)
+
+    @property
+    def torch_form(self) -> TorchForm:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The recurrence of torch with this activation."""
+        return TorchForm(f"rnn_{self.activation}", ("",))
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         h = self.act(self.W(x) + self.U(h))

@@ -3,7 +3,7 @@
 from torch import Tensor, sigmoid, tanh
 from torch.nn import Linear
 
-from unrolled.cell import Cell
+from unrolled.cell import Cell, TorchForm
 from unrolled.zoo.initial import start
 
 
@@ -23,6 +23,8 @@ class GRU(Cell):
         >>> GRU(3, 5).states
         {'h': (5,)}
     """
+
+    torch_form = TorchForm("gru", ("_r", "_z", "_n"))
 
     def __init__(self, inputs: int, hidden: int, *, bias: bool = True) -> None:
         super().__init__(h=hidden)

@@ -3,7 +3,7 @@
 from torch import Tensor, sigmoid, tanh
 from torch.nn import Linear
 
-from unrolled.cell import Cell
+from unrolled.cell import Cell, TorchForm
 from unrolled.zoo.initial import start
 
 
@@ -26,6 +26,8 @@ class LSTM(Cell):
         >>> LSTM(3, 5).states
         {'h': (5,), 'c': (5,)}
     """
+
+    torch_form = TorchForm("lstm", ("_i", "_f", "_g", "_o"))
 
     def __init__(self, inputs: int, hidden: int, *, bias: bool = True) -> None:
         super().__init__(h=hidden, c=hidden)

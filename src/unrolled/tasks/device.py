@@ -1,0 +1,57 @@
+"""Where a model computes, and in which precision."""
+
+import torch
+
+from unrolled.errors import ConfigError
+
+KINDS = ("cpu", "cuda")
+
+
+def pick_device(name: str) -> torch.device:
+    """Find the device of that name.
+
+    Args:
+        name: cpu, cuda or cuda:1 ...; "auto" takes a GPU where there is one.
+
+    Raises:
+        ConfigError: there is none of that name here.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
+        >>> pick_device("tpu")
+        Traceback (most recent call last):
+        unrolled.errors.ConfigError: there is no device 'tpu'; choose cpu, cuda, cuda:1 ... or auto
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in KINDS:
+        raise ConfigError(f"there is no device {name!r}; choose cpu, cuda, cuda:1 ... or auto")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # no driver, no such card, torch without CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"the device {name} cannot be used here: {reason}; take cpu or auto"
+        ) from None
+    return device
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Tell whether to compute in bfloat16, where that is safe, and in float32 elsewhere.
+
+    Args:
+        precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it.
+        device: where.
+
+    Example:
+        >>> uses_bfloat16("auto", torch.device("cpu"))
+        False
+    """
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bfloat16"

@@ -1,0 +1,69 @@
+"""All tensors that a training stands on, by name: to write them down and to go on from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What changes while a model learns.
+
+    model: the module that is trained; it has parameters. average: a copy of it that follows.
+    optimizer: of the model's parameters.
+
+    >>> model = nn.Linear(2, 1)
+    >>> learner = Learner(model, nn.Linear(2, 1), torch.optim.AdamW(model.parameters()))
+    >>> sorted(learner.tensors())
+    ['average.bias', 'average.weight', 'model.bias', 'model.weight', 'random.cpu']
+    """
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next(self.model.parameters()).device
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the weights, their average, the optimiser's moments and the generators' states."""
+        named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        named |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            named |= {f"moments.{index}.{name}": tensor for name, tensor in moments.items()}
+        named["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            named["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return named
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go back to where `tensors` were given.
+
+        Raises:
+            KeyError, RuntimeError: they are of another model.
+        """
+        self.model.load_state_dict(_under("model.", tensors))
+        self.average.load_state_dict(_under("average.", tensors))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("moments.", tensors).items():
+            index, moment = name.split(".")
+            moments.setdefault(int(index), {})[moment] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        torch.set_rng_state(tensors["random.cpu"])
+        # A run that began on the CPU may go on with a GPU: then its generator starts afresh.
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors whose names begin so, without that beginning."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,30 @@
+"""A device is there, or it is named."""
+
+import pytest
+import torch
+
+from unrolled.errors import ConfigError
+from unrolled.tasks.device import pick_device, uses_bfloat16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="the device cuda cannot be used here: .*; take cpu or"):
+        pick_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "cpu:x", ""])
+def test_a_device_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no device '{name}'; choose cpu, cuda"):
+        pick_device(name)
+
+
+def test_auto_takes_what_there_is() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert pick_device("auto").type == expected
+
+
+def test_bfloat16_is_as_asked() -> None:
+    cpu = torch.device("cpu")
+    found = {kind: uses_bfloat16(kind, cpu) for kind in ("auto", "float32", "bfloat16")}
+    assert found == {"auto": False, "float32": False, "bfloat16": True}
