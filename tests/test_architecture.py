@@ -10,13 +10,13 @@ import unrolled
 
 SOURCE = Path(unrolled.__file__).parent
 
-CORE = {"unroll", "cell", "errors"}
+CORE = {"recurrence", "cell", "errors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "cell": {"errors"},
     "backends": {"errors"},
-    "unroll": {"backends", "cell", "errors"},
+    "recurrence": {"backends", "cell", "errors"},
     "zoo": {"cell"},
     "equations": CORE,
     "testing": {"equations", "backends"} | CORE,
@@ -84,4 +84,4 @@ def test_no_import_leads_back_to_its_room() -> None:
         found = imported(file.read_text(encoding="utf-8")) - {room(file)}
         uses[room(file)] = uses.get(room(file), set()) | found
     order = list(TopologicalSorter(uses).static_order())  # raises CycleError
-    assert order.index("errors") < order.index("unroll")
+    assert order.index("errors") < order.index("recurrence")

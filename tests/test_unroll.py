@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unrolled.cell import Cell, State
 from unrolled.errors import BackendError, ShapeError
-from unrolled.unroll import padding, unroll
+from unrolled.recurrence import padding, unroll
 from unrolled.zoo import GRU, LSTM
 
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from unrolled.backends import BACKENDS
 from unrolled.cell import Cell
+from unrolled.recurrence import unroll
 from unrolled.testing import LAWS, check_law, prepare
-from unrolled.unroll import unroll
 from unrolled.zoo import CELLS, GRU, LSTM, LSTMP, Elman
 
 

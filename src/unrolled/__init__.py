@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from unrolled.layers.torch_nn import GRU as GRU
     from unrolled.layers.torch_nn import LSTM as LSTM
     from unrolled.layers.torch_nn import RNN as RNN
-    from unrolled.unroll import unroll as unroll
+    from unrolled.recurrence import unroll as unroll
 
 HOMES = {
     "Cell": "unrolled.cell",
     "wrap": "unrolled.cell",
-    "unroll": "unrolled.unroll",
+    "unroll": "unrolled.recurrence",
     "Recurrent": "unrolled.layers.recurrent",
     "RNN": "unrolled.layers.torch_nn",
     "LSTM": "unrolled.layers.torch_nn",

@@ -10,7 +10,7 @@ from unrolled.cell import Cell
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.torch_nn import LSTM
-from unrolled.unroll import unroll
+from unrolled.recurrence import unroll
 
 TIME, BATCH, INPUTS, HIDDEN = 7, 3, 4, 5
 CELLS: dict[str, Any] = {

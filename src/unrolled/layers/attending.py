@@ -13,7 +13,7 @@ from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attention import Attention, Memory
 from unrolled.layers.recurrent import Recurrent
-from unrolled.unroll import unroll
+from unrolled.recurrence import unroll
 
 Read = tuple[Tensor, Tensor, State, Tensor | None]
 """Outputs (time, batch, outputs), what was read (time, batch, values), last state, weights."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.unroll import checked_lengths, padding
+from unrolled.recurrence import checked_lengths, padding
 
 Memory = Mapping[str, Tensor]
 """What attention reads, rows first; a mapping, so that it can be a recurrence's constants:

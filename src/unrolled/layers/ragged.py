@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.unroll import padding
+from unrolled.recurrence import padding
 
 
 def reverse(xs: Tensor, lengths: Tensor | None = None) -> Tensor:

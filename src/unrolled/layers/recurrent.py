@@ -11,7 +11,7 @@ from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.ragged import reverse, reverse_resets
-from unrolled.unroll import checked_lengths, padding, unroll
+from unrolled.recurrence import checked_lengths, padding, unroll
 
 
 class Recurrent(nn.Module):

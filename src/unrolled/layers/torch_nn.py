@@ -26,7 +26,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled import zoo
 from unrolled.cell import Cell, State
 from unrolled.layers.ragged import pack, reverse, unpack
-from unrolled.unroll import unroll
+from unrolled.recurrence import unroll
 
 CELLS: dict[str, tuple[Callable[..., Cell], tuple[str, ...]]] = {
     # torch.nn's mode -> the cell, and its gates in the order in which they are stacked

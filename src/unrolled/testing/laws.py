@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.equations import equations, evaluate
+from unrolled.recurrence import padding, unroll
 from unrolled.testing.reference import (
     Run,
     Sequences,
@@ -21,7 +22,6 @@ from unrolled.testing.reference import (
     start,
     weighted,
 )
-from unrolled.unroll import padding, unroll
 
 TIME, BATCH = 7, 3  # odd: no size is a multiple of a vector's width
 STEP = 1e-5  # of the central differences: their error is about 1e-10 in float64

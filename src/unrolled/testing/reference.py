@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cell import Cell, State, wrap
-from unrolled.unroll import unroll
+from unrolled.recurrence import unroll
 
 WARM_UP = 2  # steps before the first: the state given is then one that the cell can reach
 
