@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def measure(kind: str, batch: int, steps: int, hidden: int, repeats: int) -> dic
     check(ours, theirs, xs)
     record: dict[str, object] = {"kind": kind, "batch": batch, "time": steps, "hidden": hidden}
     for name, run in {"forward": forward, "training": training}.items():
-        times = interleaved([lambda: run(ours, xs), lambda: run(theirs, xs)], repeats)
+        times = interleaved([partial(run, ours, xs), partial(run, theirs, xs)], repeats)
         mine, other = map(statistics.median, times)
         record[name] = {
             "unrolled_ms": round(1e3 * mine, 3),
