@@ -20,7 +20,7 @@ from unrolled.tasks.cells import find_cell
 from unrolled.tasks.config import EvaluateConfig, PredictConfig, Seq2SeqConfig
 from unrolled.tasks.curves import summary_writer
 from unrolled.tasks.data import Pair, group_references
-from unrolled.tasks.device import pick_device
+from unrolled.tasks.device import no_denormals, pick_device
 from unrolled.tasks.evaluate import Evaluation, evaluate, save_scores
 from unrolled.tasks.interrupt import Interrupted
 from unrolled.tasks.predict import predict
@@ -57,8 +57,11 @@ def train(settings: Seq2SeqConfig, progress: Progress | None = None) -> Standing
         UnrolledError: see the message; what the run held before is still there.
         Interrupted: the user stopped it; it can go on.
     """
-    progress = progress or Progress()
-    settings = _absolute(settings)
+    with no_denormals():
+        return _train(_absolute(settings), progress or Progress())
+
+
+def _train(settings: Seq2SeqConfig, progress: Progress) -> Standing:
     device = _prepare(settings)
     progress.note(f"reading {settings.data.train or 'nothing'}")
     pairs, dev = load_data(settings.data, settings.training.seed)
@@ -181,9 +184,6 @@ def _prepare(settings: Seq2SeqConfig) -> torch.device:
         summary_writer()
     if training.threads:
         torch.set_num_threads(training.threads)
-    # Sharp attention has weights below the smallest normal float, which cost a processor a hundred
-    # times as much as zeros. Threads started later inherit this.
-    torch.set_flush_denormal(True)
     torch.manual_seed(training.seed)
     return pick_device(training.device)
 

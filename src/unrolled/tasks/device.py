@@ -1,5 +1,8 @@
 """Where a model computes, and in which precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from unrolled.errors import ConfigError
@@ -39,6 +42,20 @@ def pick_device(name: str) -> torch.device:
             f"the device {name} cannot be used here: {reason}; take cpu or auto"
         ) from None
     return device
+
+
+@contextmanager
+def no_denormals() -> Iterator[None]:
+    """Take numbers below the smallest normal float for zero, inside.
+
+    Sharp attention has such weights, and a processor takes a hundred times as long over each of
+    them. Threads inherit this when they start, so it must come before the first large operation.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
