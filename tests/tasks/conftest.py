@@ -69,7 +69,7 @@ class Words:
 @pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
     folder, chance = tmp_path_factory.mktemp("words"), random.Random(0)
-    found = sorted({"".join(chance.choices("abcdef", k=2 + i % 4)) for i in range(2000)})
+    found = sorted({"".join(chance.choices("abcdef", k=2 + i % 4)) for i in range(2600)})
     chance.shuffle(found)
     return Words(
         write_pairs(folder / "train.tsv", found[:1100]),

@@ -56,7 +56,7 @@ def write_report(
     sections = [
         page.Section("Error rates", _rates(evaluation, baselines, unit)),
         page.Section("How it learnt", _curves(run, standing, unit)),
-        page.Section("Where it looks", [_maps(shown or _examples(evaluation), unit)]),
+        page.Section("Where it looks", _maps(shown or _examples(evaluation), unit)),
         page.Section("What it gets wrong", _mistakes(evaluation, unit)),
     ]
     page.write(page.Page(title, lead, facts, sections), run.report)
@@ -127,8 +127,12 @@ def _curves(run: Run, standing: Standing, unit: str) -> list[page.Block]:
     ]
 
 
-def _maps(shown: Sequence[Prediction], unit: str) -> page.Grid:
-    return page.Grid(
+def _maps(shown: Sequence[Prediction], unit: str) -> list[page.Block]:
+    text = (
+        f"A row is a {unit} of the prediction, a column a symbol of the source; the stronger the "
+        f"cell, the more the model looked there when it chose the {unit}."
+    )
+    maps = page.Grid(
         [
             page.Figure(
                 figures.heat_map(
@@ -139,12 +143,13 @@ def _maps(shown: Sequence[Prediction], unit: str) -> page.Grid:
                     row_title=unit,
                     column_title="source",
                 ),
-                f"{''.join(p.source)} → {p.text}",
+                "",
             )
             for p in shown[:MAPS]
             if p.weights is not None and p.symbols
         ]
     )
+    return [page.Prose(text), maps]
 
 
 def _examples(evaluation: Evaluation) -> list[Prediction]:

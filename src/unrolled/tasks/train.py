@@ -21,7 +21,8 @@ from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
 from unrolled.tasks.snapshot import Learner
 
-PLAN_AT = 100  # steps after which --minutes turns into a number of steps ...
+WARM = 50  # steps that kernels take to settle: they say nothing about the speed
+PLAN_AT = 200  # steps after which --minutes turns into a number of steps ...
 PLAN_BY = 0.1  # ... or sooner, once this share of the minutes has gone
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
 
@@ -110,6 +111,7 @@ class _Loop:
         steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
         self.standing = Standing(steps=steps)
         self.scoring = 0.0  # seconds of it since we began
+        self.warm = (0, 0.0)  # steps and seconds, scoring apart, when the kernels had settled
 
     def go(self) -> Standing:
         self._resume()
@@ -126,6 +128,8 @@ class _Loop:
             for batch in self._batches():
                 figures = self._step(batch)
                 standing.seconds = time.monotonic() - begun
+                if standing.step == WARM:
+                    self.warm = (WARM, standing.seconds - self.scoring)
                 if self._score_is_due():
                     figures |= self._score()
                     standing.seconds = time.monotonic() - begun
@@ -231,7 +235,8 @@ class _Loop:
     def _plan(self) -> None:
         """Turn --minutes into a number of steps, once, from the speed so far and one scoring."""
         standing, limit = self.standing, 60 * self.settings.minutes
-        a_step, before = (standing.seconds - self.scoring) / standing.step, self.scoring
+        (steps, seconds), before = self.warm, self.scoring
+        a_step = (standing.seconds - self.scoring - seconds) / (standing.step - steps)
         self._figures()
         scoring = self.scoring - before
         a_step += scoring / self.score_every
