@@ -234,7 +234,7 @@ class Translator:
         while order:
             batch = order[: max(1, ROWS // width)]
             while len(batch) > 1 and len(batch) * width * len(ids[batch[-1]]) > PLACES:
-                batch = batch[: len(batch) // 2]
+                batch.pop()
             order = order[len(batch) :]
             yield batch
 

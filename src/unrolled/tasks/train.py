@@ -128,14 +128,14 @@ class _Loop:
             for batch in self._batches():
                 figures = self._step(batch)
                 standing.seconds = time.monotonic() - begun
-                if standing.step == WARM:
-                    self.warm = (WARM, standing.seconds - self.scoring)
                 if self._score_is_due():
                     figures |= self._score()
                     standing.seconds = time.monotonic() - begun
                 if self._plan_is_due():
                     self._plan()
                     saved = -math.inf  # a plan is kept before the first step by it
+                if standing.step == WARM:
+                    self.warm = (WARM, standing.seconds - self.scoring)
                 draw(standing.step, figures)
                 if stop_requested() or time.monotonic() - saved > self.settings.keep_every:
                     self._save()
