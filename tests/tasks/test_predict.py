@@ -193,8 +193,13 @@ def test_a_pipe_gets_each_answer_before_it_sends_the_next_line_and_may_close(
     trained: Path,
 ) -> None:
     command = [sys.executable, "-m", "unrolled", "predict", str(trained)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:
         assert process.stdin and process.stdout and process.stderr
         for line, answer in {b"abc\n": b"C B A\n", b"\n": b"\n", b"fed\n": b"D E F\n"}.items():
             process.stdin.write(line)
