@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -24,7 +25,7 @@ from torch import nn
 import unrolled
 
 SHAPES = [(1, 128, 256), (8, 128, 256), (32, 64, 256), (32, 64, 512), (128, 64, 128), (32, 128, 64)]
-KINDS: dict[str, tuple[type[nn.RNNBase], type[nn.RNNBase]]] = {
+KINDS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "LSTM": (unrolled.LSTM, nn.LSTM),
     "GRU": (unrolled.GRU, nn.GRU),
     "RNN": (unrolled.RNN, nn.RNN),
@@ -60,7 +61,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def measure(kind: str, batch: int, steps: int, hidden: int, repeats: int) -> dict[str, object]:
+def measure(kind: str, batch: int, steps: int, hidden: int, repeats: int) -> dict[str, Any]:
     """Time one case, both sides by turns, after both gave the same."""
     torch.manual_seed(0)
     ours_kind, theirs_kind = KINDS[kind]
@@ -69,7 +70,7 @@ def measure(kind: str, batch: int, steps: int, hidden: int, repeats: int) -> dic
     ours.load_state_dict(theirs.state_dict())
     xs = torch.randn(steps, batch, hidden, requires_grad=True)
     check(ours, theirs, xs)
-    record: dict[str, object] = {"kind": kind, "batch": batch, "time": steps, "hidden": hidden}
+    record: dict[str, Any] = {"kind": kind, "batch": batch, "time": steps, "hidden": hidden}
     for name, run in {"forward": forward, "training": training}.items():
         times = interleaved([partial(run, ours, xs), partial(run, theirs, xs)], repeats)
         mine, other = map(statistics.median, times)
@@ -115,7 +116,7 @@ def interleaved(runs: list[Callable[[], None]], repeats: int) -> list[list[float
     return times
 
 
-def table(records: list[dict[str, object]]) -> Table:
+def table(records: list[dict[str, Any]]) -> Table:
     """Set all cases side by side."""
     shown = Table("layer", "B", "T", "H", box=None)
     for name in ("forward", "training"):
@@ -126,7 +127,6 @@ def table(records: list[dict[str, object]]) -> Table:
         cells = [str(record[name]) for name in ("kind", "batch", "time", "hidden")]
         for name in ("forward", "training"):
             part = record[name]
-            assert isinstance(part, dict)
             cells += [f"{part['unrolled_ms']:.2f}", f"{part['torch_ms']:.2f}"]
             cells += [f"{part['ratio']:.2f}"]
         shown.add_row(*cells)

@@ -1,8 +1,8 @@
 """One page to read about a run: its content as values, then as one self-contained HTML file."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from markupsafe import Markup
@@ -98,7 +98,7 @@ def render(page: Page) -> str:
     return str(macros()["page"](page))
 
 
-def write(page: Page, path: str | os.PathLike[str]) -> None:
+def write(page: Page, path: Path | str) -> None:
     """Write the page to path, whole or not at all: a file already there stays until the end.
 
     Raises RunError, which names the path and the reason, if the file cannot be written.

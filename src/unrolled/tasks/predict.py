@@ -41,9 +41,8 @@ def predict(
 ) -> int:
     """Write a prediction for every line of a stream, in order, and flush after each reading.
 
-    A line that cannot be read, or that holds symbols the model does not know, is named on `err`;
-    the first gets an empty prediction, as a blank line does, and the second the best that the
-    model can do, so that line n of the output always belongs to line n of the input.
+    Line n of the output belongs to line n of the input: a line that cannot be read gets an empty
+    prediction, as a blank one does, and one with symbols that the model does not know a guess.
 
     Args:
         translator: the trained model.
