@@ -103,7 +103,7 @@ def write(page: Page, path: Path | str) -> None:
 
     Raises RunError, which names the path and the reason, if the file cannot be written.
 
-    >>> import tempfile
+    >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write(Page("Run 1", "One sentence."), f"{folder}/report.html")
     ...     os.listdir(folder)

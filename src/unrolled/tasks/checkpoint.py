@@ -104,7 +104,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     }
     text = json.dumps(facts)
     metadata = {"format": FORMAT, "facts": text, "sha256": _digest(copies, text)}
-    write_atomically(path, safetensors.torch.save(copies, metadata))
+    write_atomically(path, _in_order(safetensors.torch.save(copies, metadata)))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, JSON]]:
@@ -125,6 +125,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, JSON]]:
         raise RunError(
             f"{path} cannot be used: {reason}; put a good copy there, or train anew"
         ) from None
+
+
+def _in_order(data: bytes) -> bytes:
+    """Put the header's names in order: safetensors gives them in another one in every process."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ class Evaluation:
 
     examples: tuple[Example, ...]
     predictions: tuple[Prediction, ...]  # the best for each
+    references: tuple[tuple[list[str], ...], ...]  # the symbols of each target of each
     rates: ErrorRates
     seconds: float
 
@@ -81,12 +82,10 @@ def evaluate(
         found = translator.translate([e.source for e in examples[start : start + CHUNK]])
         predictions += [best for best, *_ in found]
     target = translator.vocabularies.target
-    rates = error_rates(
-        [[target.symbols(t) for t in e.targets] for e in examples],
-        [p.symbols for p in predictions],
-    )
+    references = tuple(tuple(map(target.symbols, e.targets)) for e in examples)
+    rates = error_rates(references, [p.symbols for p in predictions])
     seconds = time.monotonic() - before
-    return Evaluation(tuple(examples), tuple(predictions), rates, seconds)
+    return Evaluation(tuple(examples), tuple(predictions), references, rates, seconds)
 
 
 def save_scores(path: Path, evaluation: Evaluation, data: Path, width: int) -> None:

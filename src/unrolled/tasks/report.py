@@ -160,9 +160,9 @@ def _examples(evaluation: Evaluation) -> list[Prediction]:
 
 def _mistakes(evaluation: Evaluation, unit: str) -> list[page.Block]:
     wrong = []
-    pairs = zip(evaluation.examples, evaluation.predictions, strict=True)
-    for example, found in pairs:
-        distance = min(edit_distance(t.split(), found.text.split()) for t in example.targets)
+    predictions, references = evaluation.predictions, evaluation.references
+    for example, found, allowed in zip(evaluation.examples, predictions, references, strict=True):
+        distance = min(edit_distance(target, found.symbols) for target in allowed)
         if distance:
             wrong.append((distance, example, found))
     wrong.sort(key=lambda item: (-item[0], item[1].source))
@@ -170,10 +170,7 @@ def _mistakes(evaluation: Evaluation, unit: str) -> list[page.Block]:
         (e.source, f.text or "(nothing)", " / ".join(e.targets), str(d))
         for d, e, f in wrong[:WORST]
     ]
-    counts = confusions(
-        [[t.split() for t in e.targets] for e in evaluation.examples],
-        [p.text.split() for p in evaluation.predictions],
-    )
+    counts = confusions(references, [p.symbols for p in predictions])
     bars = [
         figures.Bar(f"{expected or '(nothing)'} → {got or '(nothing)'}", count)
         for (expected, got), count in counts.most_common(CONFUSED)
