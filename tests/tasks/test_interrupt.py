@@ -2,12 +2,22 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from unrolled.tasks.interrupt import SIGNALS, stop_requests
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Let SIGINT raise, also where whoever started the tests had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_a_second_stop_request_is_obeyed_at_once() -> None:
     with stop_requests() as requested:
         signal.raise_signal(signal.SIGINT)
