@@ -17,6 +17,10 @@ class CaptureError(UnrolledError):
     """A cell's step cannot be turned into one program for all steps."""
 
 
+class ProgramError(UnrolledError):
+    """A program breaks a rule of its operations, or its text cannot be read."""
+
+
 class BackendError(UnrolledError):
     """A backend is unknown, or cannot run here or cannot run this cell."""
 

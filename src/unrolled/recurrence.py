@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unrolled.backends import Call, Result, choose
 from unrolled.cell import Cell, State, wrap
+from unrolled.compiled import run_programs
 from unrolled.errors import ShapeError
 
 
@@ -72,6 +73,7 @@ def unroll(
     Raises:
         ShapeError: a shape, a length or a name does not fit.
         BackendError: the backend is unknown.
+        CaptureError: the backend runs programs, and the cell's step cannot be one.
 
     Example:
         >>> cell = nn.GRUCell(3, 5)
@@ -103,6 +105,7 @@ def unroll(
         lengths=lengths,
         resets=resets,
         keep_states=return_states,
+        join=run_programs,
     )
     result = choose(backend)(cell, call)
     # In this order: to look at lengths is to wait for their device.

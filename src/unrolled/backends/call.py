@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from unrolled.backends.kernel import Compile
+
 Step = Callable[..., tuple[Tensor, ...]]
 """(x, *state, **constants) -> (y, *state): one step of a recurrence."""
 
@@ -21,6 +23,7 @@ class Call:
     lengths: Tensor | None  # (batch,) true numbers of steps; None: all have `time`
     resets: Tensor | None  # (time, batch) bool: start afresh before this step
     keep_states: bool  # give back the states after every step
+    join: "Join"  # runs a step as programs, for the backends that run programs
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,14 @@ class Result:
     ys: Tensor  # (time, batch, *outputs), zero where a sequence has ended
     state: tuple[Tensor, ...]  # after each sequence's own last step
     states: tuple[Tensor, ...] | None  # (time, batch, *size) each; an ended sequence keeps its last
+
+
+class Join(Protocol):
+    """Compiles a step, and runs its program on a backend for programs and the rest around it."""
+
+    def __call__(self, step: Step, call: Call, compile: Compile) -> Result:
+        """Run it."""
+        ...
 
 
 class Backend(Protocol):

@@ -1,0 +1,15 @@
+"""The LLVM backend: a program becomes machine code at run time, with no compiler on the machine.
+
+    plan       Program -> nests of loops, and what lies in memory between them
+    levels     when each value can be had, and what has to be stored for that
+    products   which matmuls share a loop, how their weights are packed
+    arguments  where everything lies: in the table of arguments, in the buffers
+    emit       Plan -> LLVM IR: threads take parts of the rows, time runs inside
+    nests      loops over units and rows; in each tile a matmul, then what follows from it
+    matmul     the register tile: the instruction that multiplies
+    pointwise, vector_math, special_math, reductions, views   the operations, for one vector
+    jit, cache LLVM IR -> object code -> functions
+    kernel     all of it behind one call with tensors
+
+A step is followed from `kernel.Kernel.__init__` down this list.
+"""

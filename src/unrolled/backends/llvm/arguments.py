@@ -1,0 +1,70 @@
+"""What a kernel is given: one table of 64 bit numbers, and which slot holds what.
+
+Kernels take a single pointer, so that any thread can start one. Strides count numbers, not bytes;
+a stride of time may be negative, which runs a sequence backward.
+"""
+
+from dataclasses import dataclass
+
+from unrolled.backends.llvm.plan import Plan
+from unrolled.backends.llvm.products import Product, products
+from unrolled.backends.llvm.target import FLOATS, Target
+
+CONTROL = (
+    "ticket",  # the next part that no thread has taken yet
+    "parts",  # how many parts the rows are shared out into
+    "bounds",  # pointer: part p has the rows order[bounds[p]] to order[bounds[p + 1] - 1]
+    "order",  # pointer: rows, in each part in the order in which they begin
+    "begin",  # pointer: the first step of each row
+    "end",  # pointer: the step behind each row's last
+    "time",  # steps
+    "batch",  # rows
+    "packed",  # pointer: weights as the matmuls read them
+    "buffers",  # pointer: rows that lie between nests, and states
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in the table, in the buffers and in the packed weights everything lies."""
+
+    slots: dict[str, int]
+    buffers: dict[str, int]  # where each buffer begins, in numbers for each row of the batch
+    widths: dict[str, int]  # numbers in a row of each buffer, up to whole vectors
+    buffer_width: int  # numbers for each row of the batch, of all buffers
+    products: dict[int, tuple[Product, ...]]  # of each nest
+    packed_size: int  # numbers
+
+
+def lay_out(plan: Plan, target: Target) -> Layout:
+    """Give everything its place."""
+    program = plan.program
+    names = list(CONTROL)
+    for value in program.inputs:
+        names += [f"input {value.name}", f"input {value.name} time", f"input {value.name} row"]
+    for name, _ in program.outputs:
+        names += [f"output {name}", f"output {name} time", f"output {name} row"]
+    for value in program.constants:
+        names += [f"constant {value.name}", f"constant {value.name} row"]
+    for value in program.states:
+        names += [f"first {value.name}", f"first {value.name} row"]
+        names += [f"last {value.name}", f"last {value.name} row"]
+    for value in program.fixed:
+        names += [f"fixed {value.name}"]
+        names += [f"fixed {value.name} {axis}" for axis in range(len(value.type.shape))]
+    lanes = target.lanes(FLOATS[program.dtype])
+    buffers, widths, total = {}, {}, 0
+    wanted = {f"buffer {name}": width for name, width in plan.buffers.items()}
+    for value in program.states:  # two, for what is read in a step and what is written
+        if plan.carried[value.name].kind == "next":
+            wanted |= {
+                f"even {value.name}": value.type.width,
+                f"odd {value.name}": value.type.width,
+            }
+    for name, width in wanted.items():
+        widths[name] = -(-width // lanes) * lanes
+        buffers[name] = total
+        total += widths[name]
+    found, packed = products(plan, target)
+    slots = {name: slot for slot, name in enumerate(names)}
+    return Layout(slots, buffers, widths, total, found, packed)

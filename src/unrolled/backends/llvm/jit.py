@@ -1,0 +1,81 @@
+"""From LLVM IR to functions that Python can call: optimise, generate, link."""
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Sequence
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from unrolled.backends.llvm.target import Target
+
+LINK_LOCK = threading.Lock()  # LLVM's linker is not promised to be safe for two threads at once
+NUMBERS = itertools.count()  # the linker wants a name of its own for every library
+
+
+class Library:
+    """Functions that were linked into this process; they live as long as this does.
+
+    Args:
+        image: object code, as `compile_module` gives it.
+        names: the functions in it, each of which takes one pointer.
+        target: what the code was generated for.
+    """
+
+    def __init__(self, image: bytes, names: Sequence[str], target: Target) -> None:
+        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        with LINK_LOCK:
+            linked = builder.link(_linker(target), f"library {next(NUMBERS)}")
+        self._linked = linked  # letting go of it frees the code
+        self.addresses: dict[str, int] = {name: linked[name] for name in names}
+
+    def call(self, name: str, argument: int) -> None:
+        """Call a function with a pointer; other Python threads run meanwhile."""
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.addresses[name])(argument)
+
+
+def compile_module(text: str, target: Target) -> bytes:
+    """Turn a module's text into object code."""
+    module, machine = _optimised(text, target)
+    return machine.emit_object(module)
+
+
+def assembly(text: str, target: Target) -> str:
+    """Turn a module's text into the instructions that `compile_module` generates, to be read."""
+    module, machine = _optimised(text, target)
+    return machine.emit_assembly(module)
+
+
+def _optimised(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    _initialize()
+    machine = _machine(target)
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    # Our loops are vectors already: LLVM's own vectorisers could only take time.
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = False
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+    return module, machine
+
+
+def _machine(target: Target) -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+    )
+
+
+@cache
+def _linker(target: Target) -> llvm.LLJIT:
+    _initialize()
+    return llvm.create_lljit_compiler(_machine(target))
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()

@@ -1,0 +1,121 @@
+"""What kernels are generated for: an instruction set, the width of its vectors, its registers."""
+
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from unrolled.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Float:
+    """A floating point type, as the code that computes with its bits has to know it."""
+
+    name: str
+    bytes: int
+    mantissa: int  # bits behind the point
+    bias: int  # of the exponent
+    letter: str  # in the names of LLVM's intrinsics
+
+
+FLOATS = {
+    "float32": Float("float32", 4, 23, 127, "f32"),
+    "float64": Float("float64", 8, 52, 1023, "f64"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """An instruction set."""
+
+    name: str
+    cpu: str  # as LLVM names it; it decides the instructions and their order
+    features: str
+    vector_bytes: int
+    registers: int  # that hold vectors
+
+    @property
+    def scalef(self) -> bool:
+        """Whether one instruction multiplies by a power of two."""
+        return self.name == "avx512"
+
+    def lanes(self, kind: Float) -> int:
+        """Give the number of values in one vector.
+
+        >>> PORTABLE.lanes(FLOATS["float32"])
+        4
+        """
+        return self.vector_bytes // kind.bytes
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How many results a matmul keeps in registers at once: rows x units of each gate."""
+
+    rows: int
+    vectors: int  # of units, for each gate
+
+
+PORTABLE = Target("portable", "", "", vector_bytes=16, registers=16)
+
+INSTRUCTION_SETS = (  # widest first: name, the features it stands on, bytes, registers
+    ("avx512", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"), 64, 32),
+    ("avx2", ("avx2", "fma"), 32, 16),
+    ("neon", ("neon",), 16, 32),
+)
+
+
+def targets() -> dict[str, Target]:
+    """Give every instruction set that this machine runs, the best one first.
+
+    >>> list(targets())[-1]
+    'portable'
+    """
+    host = llvm.get_host_cpu_features()
+    found = {
+        name: Target(name, *_machine(name, host), vector_bytes, registers)
+        for name, needs, vector_bytes, registers in INSTRUCTION_SETS
+        if all(host.get(feature) for feature in needs)
+    }
+    return found | {PORTABLE.name: PORTABLE}
+
+
+def choose_target(name: str | None = None) -> Target:
+    """Give the instruction set of that name, or the best that this machine runs.
+
+    Raises:
+        BackendError: this machine does not run it.
+    """
+    found = targets()
+    if name is None:
+        return next(iter(found.values()))
+    if name not in found:
+        raise BackendError(
+            f"this machine does not run {name!r} instructions: choose one of {', '.join(found)}"
+        )
+    return found[name]
+
+
+def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
+    """Choose the tile of a matmul for `gates` matrices of `blocks` vectors of units each.
+
+    Every accumulator stays in a register, one vector of weights for each column of the tile and one
+    broadcast operand beside them. Few gates take several vectors of units, so that a broadcast
+    serves three or four multiplications; a number that leaves blocks over is not taken.
+
+    >>> avx512 = Target("avx512", "", "", 64, 32)
+    >>> choose_tile(avx512, gates=3, blocks=16), choose_tile(avx512, gates=4, blocks=16)
+    (Tile(rows=8, vectors=1), Tile(rows=6, vectors=1))
+    """
+    wanted = max(1, 4 // gates)
+    vectors = max(v for v in range(1, wanted + 1) if blocks % v == 0)
+    columns = gates * vectors
+    rows = (target.registers - 1 - columns) // columns
+    return Tile(rows=min(8, max(1, rows)), vectors=vectors)
+
+
+def _machine(name: str, host: dict[str, bool]) -> tuple[str, str]:
+    """Give LLVM's names of the processor and of its features."""
+    if name == "avx2" and host.get("avx512f"):  # forced, on a machine that could do more
+        return "x86-64-v3", ""
+    return llvm.get_host_cpu_name(), host.flatten()  # pyright: ignore[reportAttributeAccessIssue]

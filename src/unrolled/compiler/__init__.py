@@ -1,0 +1,124 @@
+"""From a cell to the programs that run it: a list of passes, top to bottom."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from threading import RLock
+
+from torch import Tensor
+
+from unrolled.cell import Cell
+from unrolled.compiler.adjoint import Gradient, adjoint
+from unrolled.compiler.capture import capture
+from unrolled.compiler.join import join
+from unrolled.compiler.lower import Lowered, lower
+from unrolled.compiler.memory import Training, kept_as, memory
+from unrolled.compiler.partition import Parts, partition
+from unrolled.compiler.piece import to_loop
+from unrolled.compiler.resets import RESET, start_of, with_resets
+from unrolled.compiler.simplify import simplify
+from unrolled.compiler.step import Step
+from unrolled.compiler.structure import structure
+from unrolled.ir import Program
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A cell's step in all its forms; good for every cell of the same structure."""
+
+    captured: Step
+    parts: Parts
+    lowered: Lowered
+    programs: dict[tuple[bool, bool], tuple[Program, Training]] = field(default_factory=dict)
+    kernels: dict[Hashable, object] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)
+
+    def program(self, *, resets: bool, states: bool) -> tuple[Program, Training]:
+        """Give the program alone, and with its backward.
+
+        Args:
+            resets: whether it starts afresh where its input `RESET` says so.
+            states: whether its outputs hold every state after every step, named `state_of` it.
+        """
+        with self.lock:
+            if (resets, states) not in self.programs:
+                program = self.lowered.program
+                if states:
+                    extra = tuple((state_of(name), value) for name, value in program.next)
+                    program = replace(program, outputs=(*program.outputs, *extra))
+                program = simplify(with_resets(program) if resets else program)
+                self.programs[resets, states] = program, memory(program, adjoint(program))
+            return self.programs[resets, states]
+
+
+def state_of(name: str) -> str:
+    """Name the output that holds a state after every step.
+
+    Example:
+        >>> state_of("h")
+        'state_h'
+    """
+    return f"state_{name}"
+
+
+def compile_cell(cell: Cell, x: Tensor, state: Sequence[Tensor] | None = None) -> Compiled:
+    """Capture one step of a cell and take it through the passes.
+
+    Args:
+        cell: the cell, in the mode in which it is to run.
+        x: an input of one step, (batch, *features).
+        state: tensors of the states' types; by default the cell's initial state.
+
+    Raises:
+        CaptureError: the step cannot be one program; the message says why.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.zoo import GRU
+        >>> print(compile_cell(GRU(3, 5), torch.zeros(2, 3)).lowered.program.states)
+        (Value(name='h', type=Type(kind='rows', shape=(5,))),)
+    """
+    captured = capture(cell, x, state)
+    step = join(captured)
+    parts = partition(step)
+    return Compiled(captured, parts, lower(step, parts))
+
+
+class Cache:
+    """What has been compiled, by the cells' structure, the inputs' shape and all types.
+
+    Batch and time are no part of the key.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Hashable, Compiled | Exception] = {}
+        self.lock = RLock()
+
+    def get(self, cell: Cell, x: Tensor, state: Sequence[Tensor]) -> Compiled:
+        """Give what `compile_cell` does, the second time at once; its error too."""
+        types = tuple(tensor.dtype for tensor in state)
+        key = (structure(cell), x.shape[1:], x.dtype, x.device, types)
+        with self.lock:
+            if key not in self.known:
+                try:
+                    self.known[key] = compile_cell(cell, x, state)
+                except Exception as error:
+                    self.known[key] = error
+            found = self.known[key]
+        if isinstance(found, Exception):
+            raise found.with_traceback(None)
+        return found
+
+
+__all__ = [
+    "RESET",
+    "Cache",
+    "Compiled",
+    "Gradient",
+    "Program",
+    "Training",
+    "compile_cell",
+    "kept_as",
+    "start_of",
+    "state_of",
+    "to_loop",
+]

@@ -1,0 +1,124 @@
+"""`partition`: Step -> Parts, by what each operation reads and what reads it."""
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from unrolled.compiler.step import Step, shown
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The operations of one captured step, each in exactly one part, in graph order."""
+
+    fixed: tuple[Node, ...]  # read parameters only: run once per call
+    hoisted: tuple[Node, ...]  # read the input, not the state: all steps at once, before the loop
+    kept: tuple[Node, ...]  # read the state and are read by the next state: the loop
+    sunk: tuple[Node, ...]  # read the state, nothing feeds back: all steps at once, after the loop
+
+    def __str__(self) -> str:
+        lines: list[str] = []
+        for part in fields(self):
+            nodes: tuple[Node, ...] = getattr(self, part.name)
+            lines += [f"{part.name}:", *(f"  {shown(node)}" for node in nodes)]
+        return "\n".join(lines)
+
+
+def is_size(node: Node) -> bool:
+    """Say whether a node is a number, such as the batch, and no tensor: every part may have it."""
+    return isinstance(node.meta.get("val"), (int, torch.SymInt))
+
+
+def partition(step: Step) -> Parts:
+    """Put each operation of a step in the part that runs it least often.
+
+    Args:
+        step: the captured step.
+
+    Returns:
+        The parts. Cutting what the input brought along into pieces costs nothing in the loop, so
+        such operations are kept if what reads them is: the input stays one tensor.
+
+    Example:
+        >>> from unrolled.compiler.capture import capture
+        >>> from unrolled.zoo import Elman
+        >>> print(partition(capture(Elman(3, 5), torch.zeros(2, 3))))
+        fixed:
+        hoisted:
+          linear = linear(x, W.weight, W.bias)
+        kept:
+          linear_1 = linear(h, U.weight, U.bias)
+          add_6 = add.Tensor(linear, linear_1)
+          tanh = tanh(add_6)
+        sunk:
+    """
+    nodes = [node for node in step.nodes if not is_size(node)]
+    on_state = _spread(nodes, step.before)
+    on_input = _spread(nodes, [step.x])
+    feeds = _upstream(step.after)
+    free = {n for n in nodes if n not in on_state and n not in on_input}
+    free = {n for n in free if _has_rows(n)}  # ones(batch, 5): reads nothing at all
+    fixed = [n for n in nodes if n not in on_state and n not in on_input and n not in free]
+    kept = {n for n in nodes if n in on_state and n in feeds}
+    for node in reversed(nodes):
+        if node in on_state or node in fixed:
+            continue
+        users = [user for user in node.users if user in nodes]
+        cuts = node in free or _cuts(node)
+        if cuts and users and all(user in kept for user in users) and node not in step.after:
+            kept.add(node)
+    kept -= {n for n in kept - on_state if n.target is operator.getitem and n.args[0] not in kept}
+    sunk = {n for n in nodes if n in on_state and n not in feeds}
+    rest = {*fixed, *kept, *sunk}
+    return Parts(
+        fixed=tuple(fixed),
+        hoisted=tuple(n for n in nodes if n not in rest),
+        kept=tuple(n for n in nodes if n in kept),
+        sunk=tuple(n for n in nodes if n in sunk),
+    )
+
+
+CUTS: frozenset[Callable[..., object]] = frozenset(
+    {
+        torch.ops.aten.split_with_sizes.default,
+        torch.ops.aten.split.Tensor,
+        torch.ops.aten.slice.Tensor,
+    }
+)
+
+
+def _cuts(node: Node) -> bool:
+    """Say whether a node takes a piece of the features of a value."""
+    if node.target is operator.getitem:
+        return any(operand.target in CUTS for operand in node.all_input_nodes)
+    return node.target in CUTS
+
+
+def _has_rows(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and any(isinstance(n, torch.SymInt) for n in value.shape)
+
+
+def _spread(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
+    """Give the nodes that read one of the sources, directly or not."""
+    found = set(sources)
+    for node in nodes:
+        if any(operand in found for operand in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _upstream(results: Iterable[Node]) -> set[Node]:
+    """Give the nodes that one of the results reads, directly or not, and the results."""
+    found: set[Node] = set()
+    waiting = list(results)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found

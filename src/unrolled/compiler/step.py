@@ -1,0 +1,64 @@
+"""A captured step: the graph of core ATen operations, its inputs, states and parameters named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a cell, as `torch.export` saw it; the batch is a symbol in its shapes."""
+
+    cell: str  # its class
+    dtype: torch.dtype
+    states: dict[str, tuple[int, ...]]  # size of each, without the batch
+    x: Node
+    before: tuple[Node, ...]  # the states, in the cell's order
+    tensors: dict[Node, str]  # parameters and buffers, by their path in the cell
+    values: dict[Node, Tensor]  # tensors that the step's code makes from numbers
+    nodes: tuple[Node, ...]  # operations in order, each of use
+    y: Node
+    after: tuple[Node, ...]  # the new states
+
+    def __str__(self) -> str:
+        return "\n".join(shown(node) for node in self.nodes)
+
+
+def shown(node: Node) -> str:
+    """Write one operation as a line."""
+    target = getattr(node.target, "__name__", str(node.target)).removesuffix(".default")
+    arguments = [*map(str, node.args), *(f"{k}={v}" for k, v in node.kwargs.items())]
+    return f"{node.name} = {target}({', '.join(arguments)})"
+
+
+def batch_axis(node: Node) -> int | None:
+    """Give the place of the batch in a tensor's shape; None where it has none.
+
+    Example:
+        >>> batch_axis(torch.fx.Graph().placeholder("x")) is None
+        True
+    """
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return None
+    return next((i for i, n in enumerate(value.shape) if isinstance(n, torch.SymInt)), None)
+
+
+def features(node: Node) -> tuple[int, ...]:
+    """Give a tensor's shape without its batch."""
+    return tuple(n for n in node.meta["val"].shape if not isinstance(n, torch.SymInt))
+
+
+def reached(results: Sequence[Node]) -> tuple[Node, ...]:
+    """Give the operations that some results depend on, in the graph's order."""
+    found: set[Node] = set()
+    waiting = list(results)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return tuple(n for n in results[0].graph.nodes if n in found and n.op == "call_function")

@@ -1,0 +1,382 @@
+"""Whole programs over whole sequences, against the plain reference in float64."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from unrolled.backends.llvm.kernel import Kernel, Results
+from unrolled.backends.llvm.target import targets
+from unrolled.errors import ShapeError
+from unrolled.ir import Program, Type, parse, verify
+
+TARGETS = targets()
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+GRU = """program {dtype}
+input  a: rows {3H}
+state  h: rows {H}
+fixed  U: {H}x{3H}
+fixed  d: {H}
+u = matmul h, U : rows {3H}
+s = add u, a : rows {3H}
+s_r = slice[0, {H}] s : rows {H}
+s_z = slice[{H}, {2H}] s : rows {H}
+u_n = slice[{2H}, {3H}] u : rows {H}
+a_n = slice[{2H}, {3H}] a : rows {H}
+r = sigmoid s_r : rows {H}
+z = sigmoid s_z : rows {H}
+v = add u_n, d : rows {H}
+w = mul r, v : rows {H}
+m = add a_n, w : rows {H}
+n = tanh m : rows {H}
+k = sub 1.0, z : rows {H}
+p = mul k, n : rows {H}
+q = mul z, h : rows {H}
+h_1 = add p, q : rows {H}
+output y = h_1
+output gates = s
+next   h = h_1"""
+
+RESET_BEFORE = """program {dtype}
+input  a: rows {3H}
+state  h: rows {H}
+fixed  U: {H}x{2H}
+fixed  V: {H}x{H}
+u = matmul h, U : rows {2H}
+a_g = slice[0, {2H}] a : rows {2H}
+a_n = slice[{2H}, {3H}] a : rows {H}
+s = add u, a_g : rows {2H}
+g = sigmoid s : rows {2H}
+r = slice[0, {H}] g : rows {H}
+z = slice[{H}, {2H}] g : rows {H}
+k = mul r, h : rows {H}
+v = matmul_t k, V : rows {H}
+m = add v, a_n : rows {H}
+n = tanh m : rows {H}
+o = sub h, n : rows {H}
+p = mul z, o : rows {H}
+h_1 = add n, p : rows {H}
+output y = n
+next   h = h_1"""
+
+PROJECTED_LSTM = """program {dtype}
+input  a: rows {4H}
+state  h: rows {P}
+state  c: rows {H}
+fixed  U: {P}x{4H}
+fixed  Q: {H}x{P}
+u = matmul h, U : rows {4H}
+s = add u, a : rows {4H}
+s_i = slice[0, {H}] s : rows {H}
+s_f = slice[{H}, {2H}] s : rows {H}
+s_g = slice[{2H}, {3H}] s : rows {H}
+s_o = slice[{3H}, {4H}] s : rows {H}
+i = sigmoid s_i : rows {H}
+f = sigmoid s_f : rows {H}
+g = tanh s_g : rows {H}
+o = sigmoid s_o : rows {H}
+p = mul f, c : rows {H}
+q = mul i, g : rows {H}
+c_1 = add p, q : rows {H}
+t = tanh c_1 : rows {H}
+k = mul o, t : rows {H}
+h_1 = matmul k, Q : rows {P}
+output y = h_1
+next   h = h_1
+next   c = c_1"""
+
+NORMALISED = """program {dtype}
+input  a: rows {H}
+constant e: rows {H}
+state  h: rows {H}
+fixed  U: {H}x{H}
+fixed  gain: {H}
+fixed  scale: ()
+u = matmul h, U : rows {H}
+s = add u, a : rows {H}
+t = sum[1, {H}, 1] s : rows 1
+mean = div t, {H}.0 : rows 1
+mean_w = expand[1, {H}, 1] mean : rows {H}
+x = sub s, mean_w : rows {H}
+xx = mul x, x : rows {H}
+v = sum[1, {H}, 1] xx : rows 1
+w = div v, {H}.0 : rows 1
+w_e = add w, 1e-05 : rows 1
+i = rsqrt w_e : rows 1
+i_w = expand[1, {H}, 1] i : rows {H}
+y = mul x, i_w : rows {H}
+y_g = mul y, gain : rows {H}
+y_c = add y_g, e : rows {H}
+y_s = mul y_c, scale : rows {H}
+h_1 = tanh y_s : rows {H}
+output y = h_1
+next   h = h_1"""
+
+HEADS = """program {dtype}
+input  a: rows {3H}
+state  h: rows {3H}
+state  n: rows {3}
+fixed  R: 3x{H}x{H}
+u = matmul h, R : rows {3H}
+s = add u, a : rows {3H}
+m = max[3, {H}, 1] s : rows 3
+m_w = expand[3, {H}, 1] m : rows {3H}
+x = sub s, m_w : rows {3H}
+e = exp x : rows {3H}
+d = sum[3, {H}, 1] e : rows 3
+d_w = expand[3, {H}, 1] d : rows {3H}
+q = div e, d_w : rows {3H}
+across = sum[1, 3, {H}] s : rows {H}
+back = expand[1, 3, {H}] across : rows {3H}
+turned = swap[1, 3, {H}, 1] q : rows {3H}
+p = mul turned, back : rows {3H}
+h_1 = tanh p : rows {3H}
+n_1 = add n, d : rows 3
+both = concat h_1, n_1 : rows {3H+3}
+output y = both
+next   h = h_1
+next   n = n_1"""
+
+CROSSED = """program {dtype}
+input  a: rows {2H}
+state  h: rows {H}
+state  g: rows {H}
+fixed  U: {2H}x{2H}
+j = concat h, g : rows {2H}
+u = matmul j, U : rows {2H}
+s = add u, a : rows {2H}
+t = tanh s : rows {2H}
+b = slice[0, {H}] t : rows {H}
+c = slice[{H}, {2H}] t : rows {H}
+z = fill[0.25, {H}] : rows {H}
+k = mul b, z : rows {H}
+l = add k, h : rows {H}
+o = concat c, l : rows {2H}
+w = mul o, 0.5 : rows {2H}
+output y = t
+output old = h
+output w = w
+next   h = g
+next   g = l"""
+
+PROGRAMS = {
+    "gru": GRU,
+    "reset-before": RESET_BEFORE,
+    "projected-lstm": PROJECTED_LSTM,
+    "layer-norm": NORMALISED,
+    "heads": HEADS,
+    "crossed-states": CROSSED,
+}
+
+
+def program(name: str, hidden: int, dtype: str) -> Program:
+    text = PROGRAMS[name].replace("{dtype}", dtype).replace("{P}", str(hidden // 2 + 1))
+    for factor in (1, 2, 3, 4):
+        text = text.replace("{%sH}" % ("" if factor == 1 else factor), str(factor * hidden))
+    return verify(parse(text.replace("{3H+3}", str(3 * hidden + 3)).replace("{3}", "3")))
+
+
+def arguments(program: Program, time: int, batch: int) -> dict[str, dict[str, Tensor]]:
+    """Draw what a program is given."""
+    dtype = getattr(torch, program.dtype)
+
+    def draw(type: Type, *sizes: int) -> Tensor:
+        scale = type.shape[-2] ** -0.5 if len(type.shape) > 1 else 1.0
+        return (torch.randn((*sizes, *type.shape)) * scale).to(dtype)
+
+    return {
+        "inputs": {v.name: draw(v.type, time, batch) for v in program.inputs},
+        "constants": {v.name: draw(v.type, batch) for v in program.constants},
+        "states": {v.name: draw(v.type, batch) for v in program.states},
+        "fixed": {v.name: draw(v.type) for v in program.fixed},
+    }
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """Fill fresh memory with NaN: whoever reads what nobody wrote is found out."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def assert_equal(
+    found: Results, wanted: tuple[dict[str, Tensor], dict[str, Tensor]], tolerance: float
+) -> None:
+    for ours, theirs in zip((found.outputs, found.states), wanted, strict=True):
+        for name, x in theirs.items():
+            y = ours[name].double()
+            torch.testing.assert_close(
+                y, x, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+            )
+
+
+Reference = Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]
+
+
+BEST = next(iter(TARGETS))
+SHAPES = [(17, BEST, "float32"), (5, BEST, "float64"), (64, BEST, "float32")]
+SHAPES += [(17, target, ("float64", "float32")[i]) for i, target in enumerate([*TARGETS][1:3])]
+
+
+@pytest.mark.parametrize(("hidden", "target", "dtype"), SHAPES)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_equals_its_reference(
+    name: str, hidden: int, target: str, dtype: str, reference: Reference
+) -> None:
+    step = program(name, hidden, dtype)
+    kernel = Kernel(step, TARGETS[target])
+    for time, batch in ((0, 2), (1, 1), (4, 3), (3, 17)):
+        given: dict[str, Any] = arguments(step, time, batch)
+        found, wanted = kernel(**given, time=time), reference(step, **given, time=time)
+        assert_equal(found, wanted, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_ragged_batches_end_where_they_end(
+    name: str, threads: int, reverse: bool, reference: Reference
+) -> None:
+    step = program(name, 7, "float64")
+    kernel = Kernel(step, next(iter(TARGETS.values())))
+    given: dict[str, Any] = arguments(step, 6, 11)
+    lengths = torch.tensor([3, 0, 6, 1, 6, 0, 2, 5, 4, 4, 1])
+    for x in given["inputs"].values():
+        x[torch.arange(6)[:, None] >= lengths] = torch.nan
+    found = kernel(**given, time=6, lengths=lengths, reverse=reverse, threads=threads)
+    wanted = reference(step, **given, time=6, lengths=lengths, reverse=reverse)
+    assert_equal(found, wanted, 1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_a_state_that_is_an_output_comes_back_as_every_step_read_it(reverse: bool) -> None:
+    step = program("gru", 5, "float64")
+    given: dict[str, Any] = arguments(step, 4, 3)
+    found = Kernel(step, TARGETS["portable"])(**given, time=4, reverse=reverse)
+    ys = found.outputs["y"]
+    first, steps = given["states"]["h"][None], [ys[1:], ys[:-1]][not reverse]
+    wanted = torch.cat([steps, first] if reverse else [first, steps])
+    assert torch.equal(found.before["h"], wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_are_the_same_bits_from_run_to_run(threads: int) -> None:
+    step = program("gru", 33, "float32")
+    kernel = Kernel(step, next(iter(TARGETS.values())))
+    given: dict[str, Any] = arguments(step, 5, 19)
+    one = kernel(**given, time=5, threads=threads)
+    for _ in range(5):
+        other = kernel(**given, time=5, threads=threads)
+        assert torch.equal(one.outputs["y"], other.outputs["y"])
+
+
+def test_weights_and_inputs_may_lie_in_any_order(reference: Reference) -> None:
+    step = program("reset-before", 9, "float64")
+    given: dict[str, Any] = arguments(step, 3, 4)
+    wanted = reference(step, **given, time=3)
+    given["fixed"] = {n: w.t().contiguous().t() for n, w in given["fixed"].items()}
+    given["inputs"] = {
+        n: x.transpose(0, 1).contiguous().transpose(0, 1) for n, x in given["inputs"].items()
+    }
+    given["states"] = {n: x.t().contiguous().t() for n, x in given["states"].items()}
+    assert_equal(Kernel(step, TARGETS["portable"])(**given, time=3), wanted, 1e-12)
+
+
+def random_program(seed: int, dtype: str) -> Program:
+    """Draw a program: operations of all kinds over values of a few widths."""
+    choose = random.Random(seed)
+    width = choose.choice([2, 3, 5, 8, 16, 17])
+    lines = [
+        f"program {dtype}",
+        f"input  x: rows {2 * width}",
+        f"input  w: rows {width}",
+        f"constant c: rows {width}",
+        f"state  h: rows {width}",
+        f"state  g: rows {2 * width}",
+        f"fixed  A: {width}x{2 * width}",
+        f"fixed  B: {2 * width}x{width}",
+        f"fixed  C: 2x{width}x{width}",
+        f"fixed  v: {width}",
+    ]
+    values = {"x": 2 * width, "w": width, "c": width, "h": width, "g": 2 * width}
+
+    def pick(wanted: int) -> str:
+        return choose.choice([name for name, n in values.items() if n == wanted][-6:])
+
+    def add(text: str, result: int) -> None:
+        name = f"v{len(values)}"
+        lines.append(f"{name} = {text} : rows {result}")
+        values[name] = result
+
+    for _ in range(choose.randint(4, 14)):
+        n = choose.choice([width, 2 * width])
+        one, two = pick(n), pick(n)
+        half = choose.choice([0, width])
+        narrow, wide = pick(width), pick(2 * width)
+        text, result = choose.choice(
+            [
+                (f"tanh {one}", n),
+                (f"sigmoid {one}", n),
+                (f"sin {one}", n),
+                (f"add {one}, {two}", n),
+                (f"sub {one}, 0.5", n),
+                (f"mul {narrow}, v", width),
+                (f"maximum {one}, {two}", n),
+                (f"matmul {narrow}, A", 2 * width),
+                (f"matmul {wide}, B", width),
+                (f"matmul_t {wide}, A", width),
+                (f"matmul {wide}, C", 2 * width),
+                (f"slice[{half}, {half + width}] {wide}", width),
+                (f"concat {narrow}, {pick(width)}", 2 * width),
+                (f"swap[1, 2, {width}, 1] {wide}", 2 * width),
+                (f"sum[1, 2, {width}] {wide}", width),
+                (f"max[{width}, 2, 1] {wide}", width),
+                (f"expand[{width}, 2, 1] {narrow}", 2 * width),
+                (f"expand[1, 2, {width}] {narrow}", 2 * width),
+                (f"fill[0.5, {n}]", n),
+            ]
+        )
+        add(text, result)
+    add(f"tanh {pick(width)}", width)
+    add(f"tanh {pick(2 * width)}", 2 * width)
+    lines += [f"output y{i} = {pick(choose.choice([width, 2 * width]))}" for i in range(3)]
+    lines += [f"next   h = {pick(width)}", f"next   g = {pick(2 * width)}"]
+    return verify(parse("\n".join(lines)))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_programs_equal_their_reference(seed: int, reference: Reference) -> None:
+    dtype = ("float32", "float64")[seed % 2]
+    step = random_program(seed, dtype)
+    kernel = Kernel(step, list(TARGETS.values())[seed % len(TARGETS)])
+    given: dict[str, Any] = arguments(step, 3, 5)
+    lengths = torch.tensor([3, 1, 0, 2, 3])
+    options: dict[str, Any]
+    for options in ({}, {"lengths": lengths, "reverse": True}, {"lengths": lengths}):
+        found = kernel(**given, time=3, **options)
+        wanted = reference(step, **given, time=3, **options)
+        assert_equal(found, wanted, 1e-3 if dtype == "float32" else 1e-10)
+
+
+def test_an_empty_batch_gives_empty_results() -> None:
+    step = program("gru", 5, "float32")
+    given: dict[str, Any] = arguments(step, 3, 0)
+    found = Kernel(step, TARGETS["portable"])(**given, time=3)
+    assert found.outputs["y"].shape == (3, 0, 5)
+    assert found.states["h"].shape == (0, 5)
+
+
+def test_a_tensor_of_the_wrong_type_or_shape_is_refused() -> None:
+    step = program("gru", 5, "float32")
+    given: dict[str, Any] = arguments(step, 3, 2)
+    kernel = Kernel(step, TARGETS["portable"])
+    with pytest.raises(ShapeError, match=r"input a is .* of shape \(3, 2, 15\) .* \(4, 2, 15\)"):
+        kernel(**given, time=4)
+    given["fixed"]["d"] = given["fixed"]["d"].double()
+    with pytest.raises(ShapeError, match="fixed d is torch.float64"):
+        kernel(**given, time=3)

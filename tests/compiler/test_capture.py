@@ -1,0 +1,234 @@
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unrolled.backends import BACKENDS, Automatic
+from unrolled.cell import Cell
+from unrolled.compiler.capture import capture
+from unrolled.compiler.structure import structure
+from unrolled.errors import CaptureError
+from unrolled.explain import explain
+from unrolled.recurrence import unroll
+from unrolled.zoo import GRU, Elman
+
+
+class Base(Cell):
+    def __init__(self) -> None:
+        super().__init__(h=5)
+        self.U, self.steps = nn.Linear(5, 5), 0
+        self.own = nn.BatchNorm1d(5)
+        self.shared = nn.BatchNorm1d(5, track_running_stats=False)
+        self.register_buffer("count", torch.zeros(5))
+
+
+class Clipped(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        if h.sum() > 0:
+            h = self.U(h)
+        return h, h
+
+
+class Branches(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        if (h > 0).all():
+            h = self.U(h)
+            h = h * 2
+        return h, h
+
+
+class ReadsNumber(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h * h.sum().item()
+        return h, h
+
+
+class Normalises(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.own(self.U(h))
+        return h, h
+
+
+class NormalisesAfresh(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.shared(self.U(h))
+        return h, h
+
+
+class Centres(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h - h.mean(0)
+        return h, h
+
+
+class Drops(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.dropout(h, 0.5, self.training)
+        return h, h
+
+
+class Counts(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        self.steps += 1
+        return h, h * self.steps
+
+
+class ChangesBuffer(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        self.count += 1
+        return h, h * self.count
+
+
+class ChangesState(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h += 1
+        return h, h
+
+
+class Sorts(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h.sort(-1).values
+        return h, h
+
+
+class Narrows(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return h, h[:, :4]
+
+
+OTHER = "Write it with other operations"
+REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
+    "branch-to-one-value": (
+        Clipped,
+        "it branches on a value of its state",
+        "if h.sum() > 0:",
+        "One program stands for every step, so the work may not depend on values. Write\n"
+        "torch.where(h.sum() > 0, self.U(h), h)",
+    ),
+    "branch": (
+        Branches,
+        "it branches on a value of its state",
+        "if (h > 0).all():",
+        "One program stands for every step, so the work may not depend on values. Write\n"
+        "torch.where(condition, one, other)",
+    ),
+    "item": (
+        ReadsNumber,
+        "it reads a number out of a tensor",
+        "h = h * h.sum().item()",
+        "Use the tensor itself, without .item()",
+    ),
+    "batch-norm": (
+        Normalises,
+        "it mixes the rows of a batch (_native_batch_norm_legit_functional)",
+        "h = self.own(self.U(h))",
+        "Use operations over features only, such as layer_norm for batch_norm",
+    ),
+    "batch-norm-without-statistics": (
+        NormalisesAfresh,
+        "it mixes the rows of a batch (_native_batch_norm_legit)",
+        "h = self.shared(self.U(h))",
+        "Use operations over features only, such as layer_norm for batch_norm",
+    ),
+    "mean-over-the-batch": (
+        Centres,
+        "it mixes the rows of a batch (mean)",
+        "h = h - h.mean(0)",
+        "Use operations over features only, such as layer_norm for batch_norm",
+    ),
+    "dropout": (
+        Drops,
+        "it draws random numbers (native_dropout)",
+        "h = torch.dropout(h, 0.5, self.training)",
+        "Use masks that x brings along",
+    ),
+    "attribute": (
+        Counts,
+        "it changes an attribute of its own",
+        None,
+        "Use a state for what it keeps",
+    ),
+    "buffer": (ChangesBuffer, "it changes its buffer count", None, "Use a state for it"),
+    "shape": (
+        Narrows,
+        "it turns a state (5,) into (4,)",
+        "return h, h[:, :4]",
+        "Use the same shape",
+    ),
+    "unknown-operation": (
+        Sorts,
+        "it has the operation aten.sort in the loop: no program has it",
+        "h = h.sort(-1).values",
+        OTHER,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_one_program_is_named(case: str) -> None:
+    make, what, line, way_out = REFUSED[case]
+    with pytest.raises(CaptureError) as caught:
+        unroll(make(), torch.zeros(3, 2, 5), backend="interpreter")
+    shown = [rf"    test_capture\.py:\d+   {re.escape(line)}"] if line else []
+    expected = [re.escape(f"{make.__name__} cannot be captured: {what}"), *shown]
+    expected.append(re.escape(f'{way_out}, or run this cell with backend="eager".'))
+    assert re.fullmatch("\n".join(expected), str(caught.value))
+
+
+def test_a_change_of_an_argument_is_named() -> None:
+    with pytest.raises(CaptureError, match="it changes its argument .* in place"):
+        capture(ChangesState(), torch.zeros(2, 5))
+
+
+def test_a_mode_without_the_obstacle_is_captured() -> None:
+    assert "dropout" not in str(capture(Drops().eval(), torch.zeros(2, 5)))
+    assert "batch_norm" in str(capture(Normalises().eval(), torch.zeros(2, 5)))
+
+
+def test_capturing_leaves_the_cell_as_it_is() -> None:
+    cell = Counts()
+    with pytest.raises(CaptureError):
+        capture(cell, torch.zeros(2, 5))
+    assert cell.steps == 0
+
+
+def test_cells_of_one_structure_share_what_is_compiled() -> None:
+    assert structure(GRU(3, 5)) == structure(GRU(3, 5))
+    different = [
+        GRU(3, 4),
+        GRU(3, 5, bias=False),
+        GRU(3, 5).double(),
+        GRU(3, 5).eval(),
+        Elman(3, 5),
+        Elman(3, 5, activation="relu"),
+    ]
+    keys = [structure(cell) for cell in (GRU(3, 5), *different)]
+    assert all(a != b for i, a in enumerate(keys) for b in keys[:i])
+
+
+def test_automatic_passes_by_what_cannot_run_the_cell_and_says_so_once() -> None:
+    run = Automatic(["interpreter", "eager"])
+    BACKENDS["automatic"] = run
+    try:
+        with pytest.warns(RuntimeWarning, match=r"ReadsNumber cannot be captured: it reads a num"):
+            ys, _ = unroll(ReadsNumber(), torch.zeros(3, 2, 5), backend="automatic")
+        unroll(ReadsNumber(), torch.zeros(3, 2, 5), backend="automatic")
+    finally:
+        del BACKENDS["automatic"]
+    assert ys.shape == (3, 2, 5)
+
+
+def test_explain_tells_the_whole_way() -> None:
+    page = str(explain(GRU(3, 5)))
+    assert page.startswith("GRU: full mixing\n\ncaptured:\n  linear = linear(x, W_r.weight")
+    for title in ("parts:", "program:", "stored for the backward:", "backward program:"):
+        assert f"\n\n{title}\n" in page
+    assert page.splitlines()[-1].startswith("backend: torch: the first in the order of preference")
+
+
+def test_explain_tells_why_there_is_no_program() -> None:
+    page = str(explain(ReadsNumber()))
+    assert page.startswith("ReadsNumber cannot be captured: it reads a number out of a tensor")
+    assert page.endswith("backend: eager: the step cannot be captured")

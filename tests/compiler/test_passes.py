@@ -1,0 +1,129 @@
+"""Every pass, before and after, as text.
+
+``UNROLLED_UPDATE_GOLDEN=1`` writes the texts anew: read the difference before committing it.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import Cell, wrap
+from unrolled.compiler.adjoint import adjoint
+from unrolled.compiler.capture import capture
+from unrolled.compiler.join import join
+from unrolled.compiler.lower import lower
+from unrolled.compiler.memory import memory
+from unrolled.compiler.partition import is_size, partition
+from unrolled.compiler.resets import with_resets
+from unrolled.compiler.simplify import simplify
+from unrolled.ir import parse
+from unrolled.zoo import GRU, LSTMP, Elman
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Norm(Cell):
+    """A norm in the loop, an output behind it, and a fixed part of its own."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = nn.Linear(inputs, hidden), nn.Parameter(torch.randn(hidden, hidden))
+        self.norm, self.out = nn.LayerNorm(hidden), nn.Linear(hidden, 2)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        turning = self.U - self.U.T
+        h = torch.tanh(self.norm(h @ turning) + self.W(x))
+        return self.out(h), h
+
+
+CELLS: dict[str, Callable[[int, int], nn.Module]] = {
+    "Elman": Elman,
+    "GRU": GRU,
+    "LSTMP": LSTMP,
+    "Norm": Norm,
+}
+
+
+def pages(make: Callable[[int, int], nn.Module]) -> dict[str, str]:
+    """Give what each pass makes of a cell."""
+    captured = capture(wrap(make(3, 4)), torch.zeros(2, 3))
+    joined = join(captured)
+    parts = partition(joined)
+    lowered = lower(joined, parts)
+    simple = simplify(lowered.program)
+    back = adjoint(simple)
+    training = memory(simple, back)
+    return {
+        "captured": str(captured),
+        "joined": str(joined),
+        "parts": str(parts),
+        "program": str(lowered.program),
+        "simplified": str(simple),
+        "adjoint": str(back),
+        "forward that stores": str(training.forward),
+        "backward": str(training.backward),
+        "with resets": str(with_resets(simple)),
+    }
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_pass_prints_what_it_did(cell: str) -> None:
+    text = "".join(f"=== {title}\n{page}\n\n" for title, page in pages(CELLS[cell]).items())
+    file = GOLDEN / f"{cell}.txt"
+    if os.environ.get("UNROLLED_UPDATE_GOLDEN"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_operation_is_in_one_part(cell: str) -> None:
+    step = join(capture(wrap(CELLS[cell](3, 4)), torch.zeros(2, 3)))
+    parts = partition(step)
+    placed = [*parts.fixed, *parts.hoisted, *parts.kept, *parts.sunk]
+    operations = [node for node in step.nodes if not is_size(node)]
+    assert len(placed) == len(set(placed))
+    assert set(placed) == set(operations)
+
+
+SIMPLER = {
+    "the-same-twice": (
+        "a = mul h, g : rows 2\nb = mul g, h : rows 2\nc = add a, b : rows 2\nnext   h = c",
+        "a = mul h, g : rows 2\nc = add a, a : rows 2\nnext   h = c",
+    ),
+    "not-the-other-way": (
+        "a = sub h, g : rows 2\nb = sub g, h : rows 2\nc = mul a, b : rows 2\nnext   h = c",
+        "a = sub h, g : rows 2\nb = sub g, h : rows 2\nc = mul a, b : rows 2\nnext   h = c",
+    ),
+    "neutral": (
+        "a = mul 1.0, h : rows 2\nb = sub a, 0.0 : rows 2\nc = add b, 0.0 : rows 2\nnext   h = c",
+        "next   h = h",
+    ),
+    "unread": ("a = exp h : rows 2\nnext   h = h", "next   h = h"),
+    "double-negation": ("a = neg h : rows 2\nb = neg a : rows 2\nnext   h = b", "next   h = h"),
+    "whole-slice": (
+        "a = slice[0, 2] h : rows 2\nb = expand[2, 1, 1] a : rows 2\nnext   h = b",
+        "next   h = h",
+    ),
+    "slice-of-concat": (
+        "a = concat g, h : rows 4\nb = slice[2, 4] a : rows 2\nnext   h = b",
+        "next   h = h",
+    ),
+    "powers": (
+        "a = pow[2.0] h : rows 2\nb = pow[0.5] a : rows 2\nc = pow[1.5] b : rows 2\nnext   h = c",
+        "a = mul h, h : rows 2\nb = sqrt a : rows 2\nc = pow[1.5] b : rows 2\nnext   h = c",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIMPLER)
+def test_a_program_becomes_simpler(case: str) -> None:
+    before, after = SIMPLER[case]
+    head = "program float32\ninput  g: rows 2\nstate  h: rows 2\n"
+    found = str(simplify(parse(head + before)))
+    expected = head + after
+    assert found == (expected if " g" in after else expected.replace("input  g: rows 2\n", ""))

@@ -1,0 +1,124 @@
+"""A compiled cell in PyTorch's world; that it computes what it should is in tests/compiler."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import Cell
+from unrolled.compiled import CACHE
+from unrolled.errors import CaptureError
+from unrolled.recurrence import unroll
+from unrolled.zoo import GRU, LSTM
+
+
+def run(cell: nn.Module, xs: Tensor, **given: object) -> Tensor:
+    return unroll(cell, xs, backend="interpreter", **given)[0]  # pyright: ignore
+
+
+def test_batch_and_time_are_no_part_of_what_is_compiled() -> None:
+    cell = GRU(3, 7)
+    run(cell, torch.zeros(2, 2, 3))
+    before = len(CACHE.known)
+    for time, batch in ((1, 1), (5, 1), (9, 4)):
+        run(cell, torch.zeros(time, batch, 3))
+    run(GRU(3, 7), torch.zeros(4, 2, 3))
+    assert len(CACHE.known) == before
+
+
+def test_it_can_be_differentiated_twice() -> None:
+    cell = LSTM(2, 2).double()
+    xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)
+    assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    cell = GRU(3, 5)
+    cell.U_z.weight.requires_grad_(False)
+    run(cell, torch.randn(4, 2, 3)).sum().backward()
+    assert cell.U_z.weight.grad is None
+    assert cell.U_r.weight.grad is not None
+
+
+def test_tied_parameters_get_the_sum_of_their_gradients() -> None:
+    cell = GRU(3, 5).double()
+    cell.U_r.weight = cell.U_z.weight
+    xs = torch.randn(4, 2, 3, dtype=torch.float64)
+    found = torch.autograd.grad(run(cell, xs).sum(), cell.U_z.weight)
+    expected = torch.autograd.grad(unroll(cell, xs, backend="eager")[0].sum(), cell.U_z.weight)
+    torch.testing.assert_close(found, expected)
+
+
+def test_parameters_may_be_lent_for_a_call() -> None:
+    cell, other, xs = GRU(3, 5), GRU(3, 5), torch.randn(4, 2, 3)
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, xs: Tensor) -> Tensor:
+            return run(self.cell, xs)
+
+    lent = {f"cell.{name}": value * 1.0 for name, value in other.named_parameters()}
+    found = torch.func.functional_call(Layer(), lent, (xs,))
+    torch.testing.assert_close(found, run(other, xs))
+
+
+def test_a_copy_runs_by_its_own_parameters() -> None:
+    cell, xs = GRU(3, 5), torch.randn(4, 2, 3)
+    copied = copy.deepcopy(cell)
+    with torch.no_grad():
+        copied.U_n.weight.zero_()
+    assert not torch.equal(run(cell, xs), run(copied, xs))
+
+
+def test_a_state_that_is_not_a_number_is_forgotten_by_a_reset() -> None:
+    cell = GRU(3, 5)
+    resets = torch.tensor([[True], [False]])
+    state = {"h": torch.full((1, 5), torch.nan)}
+    ys = run(cell, torch.ones(2, 1, 3), state=state, resets=resets)
+    ys.sum().backward()
+    torch.testing.assert_close(ys, run(cell, torch.ones(2, 1, 3)))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in cell.parameters())
+
+
+@pytest.mark.parametrize(("time", "batch"), [(0, 2), (3, 0), (0, 0)])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+def test_no_step_or_no_row_keeps_the_shapes(time: int, batch: int, ragged: bool) -> None:
+    lengths = torch.zeros(batch, dtype=torch.long) if ragged else None
+    state = {"h": torch.randn(batch, 5), "c": torch.randn(batch, 5)}
+    ys, last, states = unroll(
+        LSTM(3, 5),
+        torch.zeros(time, batch, 3),
+        state,
+        lengths=lengths,
+        return_states=True,
+        backend="interpreter",
+    )
+    assert ys.shape == states["c"].shape == (time, batch, 5)
+    assert time or torch.equal(last["c"], state["c"])
+
+
+class Reads(Cell):
+    def __init__(self) -> None:
+        super().__init__(h=2)
+
+    def forward(self, x: Tensor, h: Tensor, *, memory: Tensor) -> tuple[Tensor, Tensor]:
+        h = h + memory.sum(1)
+        return h, h
+
+
+def test_constants_are_refused_by_name() -> None:
+    with pytest.raises(CaptureError, match="^Reads cannot be captured: it reads the constants mem"):
+        run(Reads(), torch.zeros(3, 1, 1), constants={"memory": torch.ones(1, 4, 2)})
+
+
+def test_autocast_is_refused() -> None:
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(CaptureError, match="autocast is on"),
+    ):
+        run(GRU(3, 5), torch.zeros(3, 1, 3))
