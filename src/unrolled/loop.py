@@ -92,7 +92,7 @@ class _Recurrence(torch.autograd.Function):
     """The loop: forward by one kernel, backward by another."""
 
     @staticmethod
-    def forward(ctx, loop: Loop, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+    def forward(ctx, loop: Loop, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
         found = loop.kernels.forward(*_named(names, tensors), time=loop.time, lengths=loop.lengths)
         stored = [found.outputs[kept_as(name)] for name in loop.training.stored]
         ctx.loop, ctx.names, ctx.count = loop, names, len(tensors)
@@ -101,7 +101,7 @@ class _Recurrence(torch.autograd.Function):
         return (*given, *(found.states[value.name] for value in loop.program.states))
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         saved: tuple[Tensor, ...] = ctx.saved_tensors
         tensors, stored = saved[: ctx.count], saved[ctx.count :]
         if torch.is_grad_enabled():  # someone will differentiate again

@@ -82,7 +82,7 @@ def given(program: str, time: int = 3, batch: int = 2) -> tuple[dict[str, Tensor
     )
 
 
-def gradients_of(outputs: dict[str, Tensor], states: dict[str, Tensor], leaves: list[Tensor]):  # noqa: ANN201
+def gradients_of(outputs: dict[str, Tensor], states: dict[str, Tensor], leaves: list[Tensor]):
     numbers = torch.cat([value.flatten() for value in (*outputs.values(), *states.values())])
     total = (numbers * torch.cos(torch.arange(len(numbers)).double())).sum()
     return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)

@@ -141,7 +141,7 @@ class FastWeights(Cell):
         self.Q, self.decay = Linear(inputs, 2), nn.Parameter(torch.rand(hidden, 1))
         self.outputs = hidden
 
-    def forward(self, x: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
+    def forward(self, x: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         k, v, q = self.K(x), self.V(x), self.Q(x)
         read = torch.einsum("bhk,bk->bh", S, k)
         S = sigmoid(self.decay) * S + (v - read)[:, :, None] * k[:, None]
