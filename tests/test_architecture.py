@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"ir", "files", "errors"},
     "loop": {"compiler", "backends"},
     "compiled": {"loop", "compiler", "backends", "cell", "errors"},
-    "explain": {"compiler", "backends", "cell", "errors"},
+    "explanation": {"compiler", "backends", "cell", "errors"},
     "recurrence": {"compiled", "backends", "cell", "errors"},
     "zoo": {"cell"},
     "equations": CORE,

@@ -51,6 +51,15 @@ def test_tied_parameters_get_the_sum_of_their_gradients() -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("first", ["tied", "apart"])
+def test_tied_parameters_are_a_structure_of_their_own(first: str) -> None:
+    tied, apart = LSTM(3, 4), LSTM(3, 4)
+    tied.U_f.weight = tied.U_i.weight
+    xs = torch.randn(4, 2, 3)
+    for cell in (tied, apart) if first == "tied" else (apart, tied):
+        torch.testing.assert_close(run(cell, xs), unroll(cell, xs, backend="eager")[0])
+
+
 def test_parameters_may_be_lent_for_a_call() -> None:
     cell, other, xs = GRU(3, 5), GRU(3, 5), torch.randn(4, 2, 3)
 

@@ -175,7 +175,7 @@ def test_a_reset_forgets_a_state_that_is_not_a_number() -> None:
 
 def test_constants_reach_every_step_and_have_a_gradient() -> None:
     memory = torch.ones(1, 4, 2, requires_grad=True)
-    ys, _ = unroll(Reads(), torch.zeros(3, 1, 1), constants={"memory": memory})
+    ys, _ = unroll(Reads(), torch.zeros(3, 1, 1), constants={"memory": memory}, backend="eager")
     assert ys[:, 0, 0].tolist() == [4, 8, 12]
     (gradient,) = torch.autograd.grad(ys[-1].sum(), memory)
     assert gradient.unique().tolist() == [3]
@@ -199,7 +199,13 @@ def test_no_step_at_all_has_zero_gradients(time: int) -> None:
     xs = torch.full((time, 2, 3), torch.nan, requires_grad=True)
     state, memory = (torch.rand(2, 3, requires_grad=True) for _ in range(2))
     ys, last, states = unroll(
-        cell, xs, {"h": state}, lengths=[0, 0], constants={"memory": memory}, return_states=True
+        cell,
+        xs,
+        {"h": state},
+        lengths=[0, 0],
+        constants={"memory": memory},
+        backend="eager",
+        return_states=True,
     )
     assert not ys.any() and torch.equal(last["h"], state)
     leaves = [state, xs, memory, *cell.parameters()]

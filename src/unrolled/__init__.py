@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from unrolled import zoo as zoo
     from unrolled.cell import Cell as Cell
     from unrolled.cell import wrap as wrap
+    from unrolled.explanation import explain as explain
     from unrolled.layers.recurrent import Recurrent as Recurrent
     from unrolled.layers.torch_nn import GRU as GRU
     from unrolled.layers.torch_nn import LSTM as LSTM
@@ -23,6 +24,7 @@ HOMES = {
     "Cell": "unrolled.cell",
     "wrap": "unrolled.cell",
     "unroll": "unrolled.recurrence",
+    "explain": "unrolled.explanation",
     "Recurrent": "unrolled.layers.recurrent",
     "RNN": "unrolled.layers.torch_nn",
     "LSTM": "unrolled.layers.torch_nn",

@@ -21,7 +21,7 @@ from unrolled.compiler import (
     to_loop,
 )
 from unrolled.errors import CaptureError
-from unrolled.loop import Kernels, Loop, make_kernels
+from unrolled.loop import Kernels, Loop
 
 CACHE = Cache()
 """What has been compiled in this process."""
@@ -128,5 +128,5 @@ def _loop(compiled: Compiled, call: Call, compile: Compile) -> Loop:
     with compiled.lock:
         kernels = compiled.kernels.get((compile, *kind))
         if not isinstance(kernels, Kernels):
-            kernels = compiled.kernels[compile, *kind] = make_kernels(program, training, compile)
+            kernels = compiled.kernels[compile, *kind] = Kernels(program, training, compile)
     return Loop(kernels, call.xs.shape[0], call.lengths)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,25 +11,32 @@ from unrolled.backends import Compile, Kernel, interpret
 from unrolled.compiler import Gradient, Program, Training, kept_as
 
 
-@dataclass(frozen=True)
 class Kernels:
-    """A program and its backward, made ready by one backend."""
+    """A program and its backward on one backend: each made ready when it is first needed.
 
-    program: Program
-    training: Training
-    alone: Kernel  # runs the program and stores nothing
-    forward: Kernel
-    backward: Kernel
-
-
-def make_kernels(program: Program, training: Training, compile: Compile) -> Kernels:
-    """Make a program and its backward ready to run.
-
-    Raises:
-        BackendError: the backend has not what the program needs.
+    Args:
+        program: what runs where nothing is to be differentiated.
+        training: what runs elsewhere.
+        compile: the backend; it may raise a BackendError, and so may every kernel here.
     """
-    ready = map(compile, (program, training.forward, training.backward))
-    return Kernels(program, training, *ready)
+
+    def __init__(self, program: Program, training: Training, compile: Compile) -> None:
+        self.program, self.training, self.compile = program, training, compile
+
+    @cached_property
+    def alone(self) -> Kernel:
+        """Runs the program and stores nothing."""
+        return self.compile(self.program)
+
+    @cached_property
+    def forward(self) -> Kernel:
+        """Runs the program and stores what the backward needs."""
+        return self.compile(self.training.forward)
+
+    @cached_property
+    def backward(self) -> Kernel:
+        """Runs the backward program."""
+        return self.compile(self.training.backward)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Loop:
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
             found = self.kernels.alone(*given, time=self.time, lengths=self.lengths)
             return found.outputs, found.states
+        _ = self.kernels.forward, self.kernels.backward  # what cannot run says so before it starts
         results = _Recurrence.apply(self, tuple(map(tuple, given)), *tensors)
         names = [name for name, _ in self.program.outputs]
         outputs = dict(zip(names, results[: len(names)], strict=True))

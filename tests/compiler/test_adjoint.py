@@ -11,7 +11,7 @@ from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.derivatives import ADJOINT
 from unrolled.compiler.memory import memory
 from unrolled.ir import OPS, Op, parse, verify
-from unrolled.loop import Loop, make_kernels
+from unrolled.loop import Kernels, Loop
 
 HEAD = """program float64
 input  a: rows 6
@@ -95,7 +95,7 @@ def check(program: str, lengths: list[int] | None = None) -> None:
     leaves = [tensor for group in tensors for tensor in group.values()]
     training = memory(parsed, adjoint(parsed))
     steps = None if lengths is None else torch.tensor(lengths)
-    found = Loop(make_kernels(parsed, training, interpret), 3, steps).run(*tensors)
+    found = Loop(Kernels(parsed, training, interpret), 3, steps).run(*tensors)
     exact = interpret(parsed)(*tensors, time=3, lengths=steps)
     for name, value in exact.outputs.items():
         torch.testing.assert_close(found[0][name], value)

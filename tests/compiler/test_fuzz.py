@@ -11,7 +11,7 @@ from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.memory import memory
 from unrolled.compiler.simplify import simplify
 from unrolled.ir import OPS, Op, Operation, Program, Value, fixed, parse, rows, verify
-from unrolled.loop import Loop, make_kernels
+from unrolled.loop import Kernels, Loop
 
 SMOOTH = (Op.SIGMOID, Op.TANH, Op.SIN, Op.COS, Op.ERF, Op.SOFTPLUS, Op.NEG, Op.RELU, Op.ABS)
 JUMPS = (Op.SIGN, Op.FLOOR, Op.ROUND, Op.DETACH)
@@ -186,7 +186,7 @@ def test_a_random_program_is_kept_by_all_passes(
     steps = None if lengths is None else torch.tensor(lengths)
     exact = interpret(program)(*tensors, time=time, lengths=steps)
     simple = verify(simplify(program))
-    kernels = make_kernels(simple, memory(simple, adjoint(simple)), interpret)
+    kernels = Kernels(simple, memory(simple, adjoint(simple)), interpret)
     left = tuple(
         {v.name: group[v.name] for v in values}
         for group, values in zip(

@@ -209,7 +209,7 @@ class Gated(Cell):
 
 
 def test_constants_reach_every_cell_and_outputs_may_be_wider_than_states():
-    layers, xs = build(Gated, bidirectional=True, residual=True), sequences()
+    layers, xs = build(Gated, bidirectional=True, residual=True, backend="eager"), sequences()
     gate = torch.rand(BATCH, 1, dtype=torch.float64)
     ys, state = layers(xs, constants={"gate": gate})
     assert layers.outputs == ys.shape[-1] == 2 * (HIDDEN + 2 * (HIDDEN + INPUTS))
@@ -271,7 +271,7 @@ class Last(Cell):
             r"expected bool of shape \(7, 3\)",
         ),
         (
-            lambda: build(Narrow)(
+            lambda: build(Narrow, backend="eager")(
                 sequences(), constants={"gate": torch.zeros(BATCH, 1, dtype=torch.float64)}
             ),
             ShapeError,

@@ -223,6 +223,7 @@ def test_it_learns_16_pairs_by_heart(attention: str) -> None:
 
 
 @attentions
+@pytest.mark.filterwarnings("ignore:.*autocast is on")
 @pytest.mark.parametrize("score", ["dot", "scaled_dot", "general", "additive"])
 def test_bfloat16_autocast_runs_both_ways(attention: str, score: str) -> None:
     model = build(attention=attention, score=score).float()

@@ -1,13 +1,17 @@
-"""Backends: who runs a step over a sequence. One row each, and the order of preference."""
+"""Backends: who runs a step over a sequence. One row each, and what "auto" takes."""
 
 import warnings
+
+import torch
+from torch import Tensor, nn
 
 from unrolled.backends.call import Backend, Call, Result, Step
 from unrolled.backends.eager import run_eager
 from unrolled.backends.interpreter import interpret
 from unrolled.backends.kernel import Compile, Kernel, Results
-from unrolled.backends.torch_kernels import run_torch
+from unrolled.backends.torch_kernels import LEAST, run_torch
 from unrolled.errors import BackendError, CaptureError
+from unrolled.ir import Program
 
 
 def _programs(compile: Compile) -> Backend:
@@ -15,32 +19,43 @@ def _programs(compile: Compile) -> Backend:
     return lambda step, call: call.join(step, call, compile)
 
 
+def _llvm(program: Program) -> Kernel:
+    """Compile with LLVM, which is loaded when it is first needed."""
+    try:
+        from unrolled.backends.llvm.kernel import compile_program
+    except (ImportError, OSError) as error:
+        raise BackendError(f"the backend llvm needs the package llvmlite: {error}") from None
+    return compile_program(program)
+
+
 BACKENDS: dict[str, Backend] = {
+    "llvm": _programs(_llvm),
     "torch": run_torch,
     "eager": run_eager,
     "interpreter": _programs(interpret),
 }
 
-PREFERENCE: list[str] = ["torch"]
-"""What "auto" tries, best first; the last runs every cell."""
-
 
 class Automatic:
-    """Takes the first backend of an order that can run a step, and says once which it passed by."""
+    """Takes the compiled kernel wherever there is one and it pays, and PyTorch's own otherwise.
 
-    def __init__(self, order: list[str]) -> None:
-        self.order = order
+    A cell that should run as a kernel and cannot is named in a warning, once for each reason.
+    """
+
+    def __init__(self) -> None:
         self.said: set[str] = set()
 
     def __call__(self, step: Step, call: Call) -> Result:
         """Run a step over every time of a call."""
-        *tried, last = self.order
-        for name in tried:
-            try:
-                return BACKENDS[name](step, call)
-            except (CaptureError, BackendError) as error:
-                self._say(f"{error}\nIt runs on the backend {last!r} instead, which is slower.")
-        return BACKENDS[last](step, call)
+        if not _pays(call):
+            return BACKENDS["torch"](step, call)
+        try:
+            return BACKENDS["llvm"](step, call)
+        except (CaptureError, BackendError) as error:
+            obstacle = error
+        result = BACKENDS["torch"](step, call)  # a mistake in the step itself comes up here
+        self._say(f'{obstacle}\nUnder "auto" it runs step by step in PyTorch, which is slower.')
+        return result
 
     def _say(self, text: str) -> None:
         if text not in self.said:
@@ -48,11 +63,27 @@ class Automatic:
             warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
-AUTO = Automatic(PREFERENCE)
+def _pays(call: Call) -> bool:
+    """Tell whether a compiled kernel could take a call, and would be worth its start.
+
+    Kernels are for processors, and for tensors that hold numbers: not for those that a tracer
+    (`torch.compile`, `torch.export`, `torch.func`) passes through in their place.
+    """
+    time, batch = call.xs.shape[:2]
+    traced = (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        or torch._C._are_functorch_transforms_active()
+        or type(call.xs) not in (Tensor, nn.Parameter)
+    )
+    return call.xs.device.type == "cpu" and time >= LEAST and batch > 0 and not traced
+
+
+AUTO = Automatic()
 
 
 def choose(name: str) -> Backend:
-    """Give the backend of that name; "auto" gives the first of `PREFERENCE` that can run the cell.
+    """Give the backend of that name; "auto" is `Automatic`.
 
     Raises:
         BackendError: there is none of that name.
@@ -72,7 +103,6 @@ def choose(name: str) -> Backend:
 
 __all__ = [
     "BACKENDS",
-    "PREFERENCE",
     "Automatic",
     "Backend",
     "Call",

@@ -16,26 +16,27 @@ def structure(cell: Cell) -> Hashable:
     """Give what makes the capture of one cell good for another.
 
     Two cells of the same classes, sizes, types, mode and plain attributes share their programs;
-    their parameters and buffers may differ in value. An attribute that cannot be compared, such as
-    a NumPy array, makes the cell its own structure.
+    their parameters and buffers may differ in value, and are tied in the same way. An attribute
+    that cannot be compared, such as a NumPy array, makes the cell its own structure.
 
     Example:
         >>> from unrolled.zoo import GRU
         >>> [structure(GRU(3, 5)) == structure(GRU(3, hidden)) for hidden in (5, 4)]
         [True, False]
     """
-    return tuple(_described(cell))
+    return tuple(_described(cell, {}))
 
 
-def _described(module: nn.Module) -> Iterator[Hashable]:
+def _described(module: nn.Module, seen: dict[int, int]) -> Iterator[Hashable]:
     yield type(module)
     for name, value in vars(module).items():
         if name not in NO_PART:
             yield name, _comparable(value, module)
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-        yield name, _comparable(tensor, module)
+        place = seen.setdefault(id(tensor), len(seen))  # the same for tensors that are tied
+        yield name, _comparable(tensor, module), None if tensor is None else place
     for name, child in module._modules.items():
-        yield name, None if child is None else tuple(_described(child))
+        yield name, None if child is None else tuple(_described(child, seen))
 
 
 def _comparable(value: object, module: nn.Module) -> Hashable:

@@ -178,7 +178,9 @@ class Bahdanau(Attending):
         """Read and step by turns."""
         self._check(xs, state)
         first = {name: s[0] for name, s in state.items()}
-        ys, last, states = unroll(self.first, xs, first, constants=memory, return_states=True)
+        ys, last, states = unroll(
+            self.first, xs, first, constants=memory, backend="eager", return_states=True
+        )  # no kernel reads a memory yet
         ys, read = ys.split(self.split, -1)
         looked = None
         if weights:  # nothing feeds back from them: all times at once, after the loop

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.backends import PREFERENCE
 from unrolled.cell import Cell, wrap
 from unrolled.compiler import Compiled, compile_cell
 from unrolled.compiler.classify import Recurrence, classify
@@ -28,10 +27,10 @@ class Explanation:
 
     @property
     def backend(self) -> str:
-        """The backend that "auto" takes, and why."""
+        """The backend that "auto" takes on a processor for two steps or more, and why."""
         if self.obstacle is not None:
-            return "eager: the step cannot be captured"
-        return f"{PREFERENCE[0]}: the first in the order of preference, {', '.join(PREFERENCE)}"
+            return "torch or eager: the step cannot be captured"
+        return "llvm: the step is one program"
 
     def __str__(self) -> str:
         if self.compiled is None:
