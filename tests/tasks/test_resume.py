@@ -21,6 +21,9 @@ DIES = """
 import os, signal, sys
 from unrolled import cli
 left, replace = int(sys.argv[1]), os.replace
+TIMES = {"seconds", "plan_seconds", "scoring"}
+
+
 def dying(*names):
     global left
     left -= 1
@@ -49,7 +52,7 @@ def outcome(path: Path) -> dict[str, Any]:
         "weights": (path / "model.safetensors").read_bytes(),
         "metrics": [{k: v for k, v in record.items() if k != "seconds"} for record in metrics],
         "tensors": as_bytes(checkpoint.tensors),
-        "facts": {k: v for k, v in checkpoint.facts.items() if k != "seconds"},
+        "facts": {k: v for k, v in checkpoint.facts.items() if k not in TIMES},
         "source": (path / "source.json").read_bytes(),
         "files": sorted(file.name for file in path.iterdir()),
     }

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -243,17 +244,37 @@ def test_a_plan_is_kept_when_the_training_goes_on(
 
     class Dies(Slow):
         def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-            if self.losses == train.PLAN_AT:
+            if self.losses == 100:
                 raise SystemExit
             return super().loss(batch, progress)
 
     with pytest.raises(SystemExit):
         fit(Dies(clock, 0.1, 1.0), settings, run, progress)
     checkpoint = load_latest(run.checkpoints, warn=pytest.fail)
-    assert checkpoint is not None and checkpoint.step == train.PLAN_AT
+    assert checkpoint is not None and checkpoint.step == 100
     assert checkpoint.facts["planned"] and checkpoint.facts["loss_symbols"] == 0
-    standing = fit(Slow(clock, 0.3, 1.0), settings, run, progress)  # slower by now
-    assert standing.step == standing.steps == checkpoint.facts["steps"]
+    steps = checkpoint.facts["steps"]
+    assert isinstance(steps, int)
+    settings = replace(settings, score_steps=10**6)  # so that it is not planned anew
+    standing = fit(Slow(clock, 0.3, 1.0), settings, run, progress)
+    assert standing.step == standing.steps == steps
+
+
+def test_a_plan_follows_the_speed_of_the_machine(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(train, "time", clock)
+    settings = Training(epochs=1e6, minutes=10, score_steps=100, keep_every=1e9)
+
+    class Faster(Slow):
+        def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
+            self.step = 0.4 if self.clock.now < 200 else 0.1
+            return super().loss(batch, progress)
+
+    standing = fit(Faster(clock, 0.4, 5.0), settings, run, progress)
+    assert 0.9 * 600 <= clock.now <= 600
+    assert standing.step > 2000
 
 
 def test_a_finished_training_that_goes_on_says_so_and_learns_no_more(

@@ -111,7 +111,7 @@ class Training:
     least_steps: int = 0
     """Steps at least, however few pairs an epoch has."""
     minutes: float = 0.0
-    """Plan for at most this long, from the speed of the first steps; 0 is no limit."""
+    """Plan for at most this long, anew after every scoring; 0 is no limit."""
     batch: int = 256
     """Pairs in a step."""
     learning_rate: float = 2e-3

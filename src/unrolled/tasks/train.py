@@ -22,8 +22,7 @@ from unrolled.tasks.schedule import learning_rate
 from unrolled.tasks.snapshot import Learner
 
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
-PLAN_AT = 200  # steps after which --minutes turns into a number of steps ...
-PLAN_BY = 0.1  # ... or sooner, once this share of the minutes has gone
+PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
 
 
@@ -55,6 +54,9 @@ class Standing:
     step: int = 0
     steps: int = 0  # that the schedule is made for
     planned: bool = False  # whether --minutes has set the steps
+    plan_step: int = 0  # the speed is measured from here ...
+    plan_seconds: float = 0.0  # ... and from then on
+    scoring: float = 0.0  # seconds that the last scoring took
     seconds: float = 0.0
     symbols: int = 0
     loss_sum: float = 0.0  # since the last scoring, over `loss_symbols`
@@ -108,10 +110,8 @@ class _Loop:
         self.bfloat16 = uses_bfloat16(settings.precision, self.learner.device)
         self.per_epoch = len(task.batches(0))
         self.score_every = max(settings.score_steps, round(settings.score_every * self.per_epoch))
-        steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
-        self.standing = Standing(steps=steps)
-        self.scoring = 0.0  # seconds of it since we began
-        self.warm = (0, 0.0)  # steps and seconds, scoring apart, when the kernels had settled
+        self.steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
+        self.standing = Standing(steps=self.steps)
 
     def go(self) -> Standing:
         self._resume()
@@ -128,14 +128,15 @@ class _Loop:
             for batch in self._batches():
                 figures = self._step(batch)
                 standing.seconds = time.monotonic() - begun
-                if self._score_is_due():
+                scored = self._score_is_due()
+                if scored:
                     figures |= self._score()
                     standing.seconds = time.monotonic() - begun
-                if self._plan_is_due():
+                if standing.step == WARM:
+                    standing.plan_step, standing.plan_seconds = WARM, standing.seconds
+                if self._plan_is_due(scored):
                     self._plan()
                     saved = -math.inf  # a plan is kept before the first step by it
-                if standing.step == WARM:
-                    self.warm = (WARM, standing.seconds - self.scoring)
                 draw(standing.step, figures)
                 if stop_requested() or time.monotonic() - saved > self.settings.keep_every:
                     self._save()
@@ -200,7 +201,10 @@ class _Loop:
         standing, average = self.standing, self.learner.average
         loss = standing.loss_sum / standing.loss_symbols
         standing.loss_sum, standing.loss_symbols = 0.0, 0
-        figures = self._figures()
+        before = time.monotonic()
+        average.eval()
+        figures = self.task.score(average)
+        standing.scoring = time.monotonic() - before
         first = next(iter(figures))
         better = not standing.best or figures[first] < standing.best[first]
         standing.worse = 0 if better else standing.worse + 1
@@ -220,33 +224,29 @@ class _Loop:
         self.progress.scored(record, better)
         return figures
 
-    def _figures(self) -> dict[str, float]:
-        before = time.monotonic()
-        self.learner.average.eval()
-        figures = self.task.score(self.learner.average)
-        self.scoring += time.monotonic() - before
-        return figures
-
-    def _plan_is_due(self) -> bool:
+    def _plan_is_due(self, scored: bool) -> bool:
         standing, limit = self.standing, 60 * self.settings.minutes
-        early = standing.step >= PLAN_AT or standing.seconds > PLAN_BY * limit
-        return limit > 0 and early and not standing.planned and not self._finished()
+        late = not standing.planned and standing.seconds > PLAN_BY * limit
+        measured = standing.step > standing.plan_step
+        return limit > 0 and measured and (scored or late) and not self._finished()
 
     def _plan(self) -> None:
-        """Turn --minutes into a number of steps, once, from the speed so far and one scoring."""
+        """Turn --minutes into a number of steps, from the speed since the last plan.
+
+        It is done after every scoring, so that there is one in what is measured: the first steps
+        say little, and the machine may have other work at times.
+        """
         standing, limit = self.standing, 60 * self.settings.minutes
-        (steps, seconds), before = self.warm, self.scoring
-        a_step = (standing.seconds - self.scoring - seconds) / (standing.step - steps)
-        self._figures()
-        scoring = self.scoring - before
-        a_step += scoring / self.score_every
-        more = int(SPARE * (limit - standing.seconds - scoring) / a_step)
-        standing.steps = min(standing.steps, standing.step + max(more, 1))
+        a_step = (standing.seconds - standing.plan_seconds) / (standing.step - standing.plan_step)
+        more = int(SPARE * (limit - standing.seconds - standing.scoring) / a_step)
+        standing.steps = min(self.steps, standing.step + max(more, 1))
+        standing.plan_step, standing.plan_seconds = standing.step, standing.seconds
+        if not standing.planned:
+            self.progress.note(
+                f"planned: {standing.steps:,} steps, {standing.steps / self.per_epoch:.1f} epochs, "
+                f"in {self.settings.minutes:g} minutes, and again after every scoring"
+            )
         standing.planned = True
-        self.progress.note(
-            f"planned: {standing.steps:,} steps, {standing.steps / self.per_epoch:.1f} epochs, "
-            f"in {self.settings.minutes:g} minutes"
-        )
 
     def _save(self) -> None:
         standing = self.standing
