@@ -21,9 +21,6 @@ DIES = """
 import os, signal, sys
 from unrolled import cli
 left, replace = int(sys.argv[1]), os.replace
-TIMES = {"seconds", "plan_seconds", "scoring"}
-
-
 def dying(*names):
     global left
     left -= 1
@@ -33,6 +30,9 @@ def dying(*names):
 os.replace = dying
 cli.main(sys.argv[2:])
 """
+
+
+TIMES = {"seconds", "plan_seconds", "scoring"}
 
 
 class Killed(BaseException):
