@@ -10,7 +10,7 @@ from unrolled import zoo
 from unrolled.cell import State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attending import ATTENDING, Attending, AttendingCell, Bahdanau, Luong
-from unrolled.layers.attention import Attention, Memory
+from unrolled.layers.attention import SCORES, Attention, Memory
 
 TIME, BATCH, SOURCE, INPUTS, HIDDEN, VALUES = 4, 3, 5, 2, 6, 3
 LENGTHS = [5, 2, 3]
@@ -44,14 +44,14 @@ def some_memory(model: Attending) -> tuple[Tensor, Memory]:
     return values, model.attention.memory(values, LENGTHS)
 
 
-def general(
+def scaled_general(
     query: Tensor, matrix: Tensor, values: Tensor, lengths: list[int]
 ) -> tuple[Tensor, Tensor]:
     """Read the values for queries (batch, features) by the formula, row by row."""
     read, weights = [], []
     for row, length in enumerate(lengths):
         seen = values[:length, row]
-        weight = (seen @ matrix.T @ query[row]).softmax(0)
+        weight = (seen @ matrix.T @ query[row] / query.shape[1] ** 0.5).softmax(0)
         read.append(weight @ seen)
         weights.append(torch.cat([weight, weight.new_zeros(len(values) - length)]))
     return torch.stack(read), torch.stack(weights)
@@ -75,11 +75,11 @@ def by_hand(
     for x in xs:
         looked: tuple[Tensor, Tensor] | None = None
         if kind == "bahdanau":
-            looked = general(states[0][0], matrix, values, LENGTHS)
+            looked = scaled_general(states[0][0], matrix, values, LENGTHS)
             x = torch.cat([x, looked[0]], -1)
         for layer, cell in enumerate(stack):
             x, *states[layer] = cell(x, *states[layer])
-        steps.append((x, *(looked or general(x, matrix, values, LENGTHS))))
+        steps.append((x, *(looked or scaled_general(x, matrix, values, LENGTHS))))
     ys, read, weights = (torch.stack(values) for values in zip(*steps, strict=True))
     last = {n: torch.stack([s[i] for s in states]) for i, n in enumerate(state)}
     return ys, read, last, weights
@@ -144,7 +144,7 @@ def test_what_it_says_of_its_sizes_is_what_comes_out(kind: str, cell: Any, layer
 
 @kinds
 @depths
-@pytest.mark.parametrize("score", ["dot", "scaled_dot", "general", "additive"])
+@pytest.mark.parametrize("score", SCORES)
 def test_a_padded_memory_is_its_rows_one_by_one(kind: str, layers: int, score: str) -> None:
     model = ATTENDING[kind](zoo.LSTM, INPUTS, HIDDEN, HIDDEN, layers=layers, score=score).double()
     xs, state, values = some(TIME, BATCH, INPUTS), some_state(model), some(SOURCE, BATCH, HIDDEN)
@@ -246,7 +246,8 @@ WRONG: dict[str, tuple[Callable[[str], Callable[[], object]], type[Exception], s
     "score": (
         lambda kind: lambda: build(kind, score="cosine"),
         ConfigError,
-        "there is no score 'cosine': choose one of dot, scaled_dot, general, additive",
+        "there is no score 'cosine': choose one of dot, scaled_dot, general, scaled_general, "
+        "additive",
     ),
     "dot": (
         lambda kind: lambda: build(kind, score="dot"),

@@ -13,12 +13,19 @@ from unrolled.layers.attention import SCORES, Attention, Memory
 
 SOURCE, TIME, BATCH, FEATURES, HIDDEN = 5, 4, 3, 4, 7
 LENGTHS = [5, 2, 3]
-VALUES = {"dot": 4, "scaled_dot": 4, "general": 6, "additive": 6}  # features of a value
+VALUES = {
+    "dot": 4,
+    "scaled_dot": 4,
+    "general": 6,
+    "scaled_general": 6,
+    "additive": 6,
+}  # features of a value
 Parameters = dict[str, np.ndarray]
 FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray, Parameters], np.ndarray]] = {
     "dot": lambda q, v, p: q @ v,
     "scaled_dot": lambda q, v, p: q @ v / np.sqrt(4),
     "general": lambda q, v, p: q @ p["W.weight"] @ v,
+    "scaled_general": lambda q, v, p: q @ p["W.weight"] @ v / len(q) ** 0.5,
     "additive": lambda q, v, p: (
         p["v.weight"][0] @ np.tanh(p["W.weight"] @ q + p["U.weight"] @ v + p["U.bias"])
     ),
@@ -176,7 +183,8 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "score": (
         lambda: Attention("cosine", 4, 4),
         ConfigError,
-        "there is no score 'cosine': choose one of dot, scaled_dot, general, additive",
+        "there is no score 'cosine': choose one of dot, scaled_dot, general, scaled_general, "
+        "additive",
     ),
     "dot-features": (
         lambda: Attention("dot", 4, 6),

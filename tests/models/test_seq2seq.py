@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from unrolled import zoo
 from unrolled.errors import ConfigError, ShapeError
+from unrolled.layers.attention import SCORES
 from unrolled.models import search
 from unrolled.models.seq2seq import Seq2Seq
 
@@ -224,7 +225,7 @@ def test_it_learns_16_pairs_by_heart(attention: str) -> None:
 
 @attentions
 @pytest.mark.filterwarnings("ignore:.*autocast is on")
-@pytest.mark.parametrize("score", ["dot", "scaled_dot", "general", "additive"])
+@pytest.mark.parametrize("score", SCORES)
 def test_bfloat16_autocast_runs_both_ways(attention: str, score: str) -> None:
     model = build(attention=attention, score=score).float()
     source, lengths, target = batch()
@@ -252,7 +253,8 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "score": (
         lambda: build(score="cosine"),
         ConfigError,
-        "there is no score 'cosine': choose one of dot, scaled_dot, general, additive",
+        "there is no score 'cosine': choose one of dot, scaled_dot, general, scaled_general, "
+        "additive",
     ),
     "dot-odd-hidden": (
         lambda: build(score="dot", hidden=7),

@@ -57,7 +57,7 @@ class Luong(Attending):
 
     The outputs of the recurrence are the queries: Luong, Pham & Manning 2015, arXiv:1508.04025,
     global attention, eq. 5-7. Departs from the paper in: what was read is not fed back into the
-    recurrence.
+    recurrence; scores are scaled, unless another is chosen.
 
     Args:
         cell: what makes the cells.
@@ -89,7 +89,7 @@ class Luong(Attending):
         values: int,
         *,
         layers: int = 1,
-        score: str = "general",
+        score: str = "scaled_general",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class Bahdanau(Attending):
         values: int,
         *,
         layers: int = 1,
-        score: str = "general",
+        score: str = "scaled_general",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

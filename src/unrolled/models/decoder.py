@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         cell: CellFactory,
         attention: str = "luong",
         layers: int = 1,
-        score: str = "general",
+        score: str = "scaled_general",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

@@ -86,7 +86,7 @@ class Seq2Seq(nn.Module):
         encoder_layers: int = 1,
         decoder_layers: int = 1,
         attention: str = "luong",
-        score: str = "general",
+        score: str = "scaled_general",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

@@ -84,7 +84,7 @@ class Model:
     """Layers of the decoder."""
     attention: Literal["luong", "bahdanau"] = "luong"
     """Attention after the recurrence, or inside its step."""
-    score: Literal["dot", "scaled_dot", "general", "additive"] = "general"
+    score: Literal["dot", "scaled_dot", "general", "scaled_general", "additive"] = "scaled_general"
     """How attention compares."""
     dropout: float = 0.2
     """Share of features dropped."""
