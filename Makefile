@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-zoo clean
 
 help:
 	@echo "make demo    train a model of English pronunciation (about ten minutes) and write its report"
 	@echo "make test    run the tests"
 	@echo "make lint    check format, style and types"
 	@echo "make bench   measure speed against torch.nn"
+	@echo "make bench-zoo  measure every cell against its own loop, and write docs/zoo.md"
 	@echo "make setup   only set up .venv, for development"
 	@echo "make clean   remove .venv and what tools left behind; runs/ stays"
 
@@ -28,7 +29,10 @@ lint: .venv/.dev
 	$(BIN)/pyright
 
 bench: .venv/.dev
-	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/layers.py --json benchmarks/results/layers.json
+
+bench-zoo: .venv/.dev
+	$(BIN)/python benchmarks/zoo.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -10,15 +10,13 @@ The data are NAME_train.tsv, NAME_dev.tsv and NAME_test.tsv under the folder UNR
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import torch
-
+from measure import commit, machine
 from unrolled.tasks.run import Run
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,7 +46,7 @@ def main() -> None:
     data = os.environ["UNROLLED_DATA"]
     record = {
         "command": "unrolled " + " ".join(train).replace(data, "$UNROLLED_DATA"),
-        "commit": arguments.commit or output(["git", "rev-parse", "--short", "HEAD"]),
+        "commit": arguments.commit or commit(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "config": Run.open(run).config.read_text().replace(data, "$UNROLLED_DATA"),
@@ -78,25 +76,6 @@ def data_file(name: str, side: str) -> Path:
 def unrolled(arguments: list[str]) -> None:
     """Run the command line as a user does."""
     subprocess.run([sys.executable, "-m", "unrolled", *arguments], check=True)
-
-
-def output(command: list[str]) -> str:
-    """Give what a command prints."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def machine() -> dict[str, str | int]:
-    """Say what this was measured on."""
-    models = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return {
-        "processor": models[0].split(":")[1].strip() if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

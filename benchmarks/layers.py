@@ -9,7 +9,6 @@ faster.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from rich.table import Table
 from torch import nn
 
 import unrolled
+from measure import commit, interleaved, machine
 
 SHAPES = [(1, 128, 256), (8, 128, 256), (32, 64, 256), (32, 64, 512), (128, 64, 128), (32, 128, 64)]
 KINDS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
@@ -51,10 +51,10 @@ def main() -> None:
     console.print(table(records))
     if arguments.json:
         facts = {
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "processor": torch.backends.cpu.get_cpu_capability(),
-            "python": platform.python_version(),
+            "command": "make bench",
+            "commit": commit(),
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(),
             "repeats": arguments.repeats,
             "cases": records,
         }
@@ -102,18 +102,6 @@ def forward(layer: nn.Module, xs: torch.Tensor) -> None:
 def training(layer: nn.Module, xs: torch.Tensor) -> None:
     """Run a layer forward and back through time."""
     layer(xs)[0].sum().backward()
-
-
-def interleaved(runs: list[Callable[[], None]], repeats: int) -> list[list[float]]:
-    """Time several runs by turns, so that a noisy machine is noisy for all of them."""
-    times: list[list[float]] = [[] for _ in runs]
-    for turn in range(repeats + 1):
-        for run, kept in zip(runs, times, strict=True):
-            before = time.perf_counter()
-            run()
-            if turn:  # the first turn only warms up
-                kept.append(time.perf_counter() - before)
-    return times
 
 
 def table(records: list[dict[str, Any]]) -> Table:

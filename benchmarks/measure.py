@@ -1,0 +1,45 @@
+"""What every benchmark needs: runs by turns, and what they ran on."""
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+
+def interleaved(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+    """Time several runs by turns, so that a noisy machine is noisy for all of them.
+
+    Returns:
+        The seconds of each run's repeats; a first turn, which only warms up, is left out.
+    """
+    times: list[list[float]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for run, kept in zip(runs, times, strict=True):
+            before = time.perf_counter()
+            run()
+            if turn:
+                kept.append(time.perf_counter() - before)
+    return times
+
+
+def commit() -> str:
+    """Name the commit that is measured; a plus says that files were changed since."""
+    name = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    return subprocess.run(name, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def machine() -> dict[str, str | int]:
+    """Say what this was measured on."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    models = [line for line in lines if "model name" in line]
+    return {
+        "processor": models[0].split(":")[1].strip() if models else platform.processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
