@@ -5,9 +5,24 @@
 
 from unrolled.cell import CellFactory
 from unrolled.zoo.elman import Elman
-from unrolled.zoo.gru import GRU
+from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.lstm import LSTM, LSTMP
 
-CELLS: dict[str, CellFactory] = {kind.__name__: kind for kind in (Elman, LSTM, LSTMP, GRU)}
+FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
+    (Elman,),
+    (LSTM, LSTMP),
+    (GRU, GRUv3, LiGRU),
+)
 
-__all__ = ["CELLS", "GRU", "LSTM", "LSTMP", "Elman"]
+CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
+
+__all__ = [
+    "CELLS",
+    "FAMILIES",
+    "GRU",
+    "LSTM",
+    "LSTMP",
+    "Elman",
+    "GRUv3",
+    "LiGRU",
+]
