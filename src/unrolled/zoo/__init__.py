@@ -7,10 +7,12 @@ from unrolled.cell import CellFactory
 from unrolled.zoo.elman import Elman
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.lstm import LSTM, LSTMP
+from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (Elman,),
     (LSTM, LSTMP),
+    (OriginalLSTM, PeepholeLSTM, CIFG, JANET, RAN),
     (GRU, GRUv3, LiGRU),
 )
 
@@ -18,11 +20,16 @@ CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for 
 
 __all__ = [
     "CELLS",
+    "CIFG",
     "FAMILIES",
     "GRU",
+    "JANET",
     "LSTM",
     "LSTMP",
+    "RAN",
     "Elman",
     "GRUv3",
     "LiGRU",
+    "OriginalLSTM",
+    "PeepholeLSTM",
 ]
