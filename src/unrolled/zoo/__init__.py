@@ -8,12 +8,14 @@ from unrolled.zoo.elman import Elman
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
+from unrolled.zoo.mut import MUT1, MUT2, MUT3
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (Elman,),
     (LSTM, LSTMP),
     (OriginalLSTM, PeepholeLSTM, CIFG, JANET, RAN),
     (GRU, GRUv3, LiGRU),
+    (MUT1, MUT2, MUT3),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
@@ -26,6 +28,9 @@ __all__ = [
     "JANET",
     "LSTM",
     "LSTMP",
+    "MUT1",
+    "MUT2",
+    "MUT3",
     "RAN",
     "Elman",
     "GRUv3",
