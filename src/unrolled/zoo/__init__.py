@@ -8,6 +8,7 @@ from unrolled.zoo.elman import Elman
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
+from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
 from unrolled.zoo.mut import MUT1, MUT2, MUT3
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
@@ -16,6 +17,7 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (OriginalLSTM, PeepholeLSTM, CIFG, JANET, RAN),
     (GRU, GRUv3, LiGRU),
     (MUT1, MUT2, MUT3),
+    (MGU, MGU1, MGU2, MGU3),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
@@ -28,6 +30,10 @@ __all__ = [
     "JANET",
     "LSTM",
     "LSTMP",
+    "MGU",
+    "MGU1",
+    "MGU2",
+    "MGU3",
     "MUT1",
     "MUT2",
     "MUT3",
