@@ -10,6 +10,7 @@ from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
 from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
 from unrolled.zoo.mut import MUT1, MUT2, MUT3
+from unrolled.zoo.ugrnn import UGRNN, IntersectionRNN
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (Elman,),
@@ -18,6 +19,7 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (GRU, GRUv3, LiGRU),
     (MUT1, MUT2, MUT3),
     (MGU, MGU1, MGU2, MGU3),
+    (UGRNN, IntersectionRNN),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
@@ -38,8 +40,10 @@ __all__ = [
     "MUT2",
     "MUT3",
     "RAN",
+    "UGRNN",
     "Elman",
     "GRUv3",
+    "IntersectionRNN",
     "LiGRU",
     "OriginalLSTM",
     "PeepholeLSTM",
