@@ -6,6 +6,7 @@
 from unrolled.cell import CellFactory
 from unrolled.zoo.elman import Elman
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
+from unrolled.zoo.light import ATR, CFN, LightRU, MinimalRNN
 from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
 from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
@@ -20,12 +21,15 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (MUT1, MUT2, MUT3),
     (MGU, MGU1, MGU2, MGU3),
     (UGRNN, IntersectionRNN),
+    (LightRU, CFN, ATR, MinimalRNN),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
 
 __all__ = [
+    "ATR",
     "CELLS",
+    "CFN",
     "CIFG",
     "FAMILIES",
     "GRU",
@@ -45,6 +49,8 @@ __all__ = [
     "GRUv3",
     "IntersectionRNN",
     "LiGRU",
+    "LightRU",
+    "MinimalRNN",
     "OriginalLSTM",
     "PeepholeLSTM",
 ]
