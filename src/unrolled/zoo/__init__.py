@@ -5,6 +5,7 @@
 
 from unrolled.cell import CellFactory
 from unrolled.zoo.elman import Elman
+from unrolled.zoo.fast import FastGRNN, FastRNN
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.light import ATR, CFN, LightRU, MinimalRNN
 from unrolled.zoo.lstm import LSTM, LSTMP
@@ -22,6 +23,7 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (MGU, MGU1, MGU2, MGU3),
     (UGRNN, IntersectionRNN),
     (LightRU, CFN, ATR, MinimalRNN),
+    (FastRNN, FastGRNN),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
@@ -46,6 +48,8 @@ __all__ = [
     "RAN",
     "UGRNN",
     "Elman",
+    "FastGRNN",
+    "FastRNN",
     "GRUv3",
     "IntersectionRNN",
     "LiGRU",
