@@ -23,7 +23,7 @@ class Parts(Cell):
         self.v = nn.Parameter(torch.tensor([10.0, 20.0]))
         self.b_v = nn.Parameter(torch.tensor([7.0, 7.0]))
         self.rate = 0.25
-        self.act, self.layer = torch.tanh, nn.ReLU()
+        self.act, self.layer, self.none = torch.tanh, nn.ReLU(), nn.Identity()
 
 
 def stated(docstring: str, kind: type[Cell] = Parts) -> Cell:
@@ -66,6 +66,7 @@ VALUES = [
     ("max(a, 0) + min(a, b)", np.maximum(A, 0) + np.minimum(A, B)),
     ("act(a)", np.tanh(A)),
     ("layer(a)", np.maximum(A, 0)),
+    ("none(a)", A),
     ("exp(log(sqrt(b)))", np.sqrt(B)),
 ]
 

@@ -6,9 +6,31 @@ from torch import Tensor, nn
 
 from unrolled.backends import BACKENDS
 from unrolled.cell import Cell
+from unrolled.errors import ConfigError
 from unrolled.recurrence import unroll
 from unrolled.testing import LAWS, check_law, prepare
-from unrolled.zoo import CELLS, GRU, LSTM, LSTMP, Elman
+from unrolled.zoo import (
+    CELLS,
+    CIFG,
+    GRU,
+    JANET,
+    LSTM,
+    LSTMP,
+    MGU,
+    MGU1,
+    MGU2,
+    MGU3,
+    MUT2,
+    RAN,
+    UGRNN,
+    Elman,
+    FastRNN,
+    GRUv3,
+    IntersectionRNN,
+    LightRU,
+    OriginalLSTM,
+    PeepholeLSTM,
+)
 
 
 def build(name: str) -> nn.Module:
@@ -34,6 +56,8 @@ VARIANTS = {
     "LSTMP-no-bias": LSTMP(3, 5, bias=False),
     "LSTMP-projection-4": LSTMP(3, 5, 4),
     "GRU-no-bias": GRU(3, 5, bias=False),
+    "JANET-beta-0.5": JANET(3, 5, beta=0.5),
+    "RAN-identity": RAN(3, 5, activation="identity"),
 }
 
 
@@ -47,8 +71,8 @@ def test_law_of_a_variant(variant: str, law: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_says_where_it_comes_from(cell: str) -> None:
     docstring = CELLS[cell].__doc__ or ""
-    assert "arXiv:" in docstring or "doi:" in docstring
-    assert "Departs from the paper" in docstring
+    assert any(mark in docstring for mark in ("arXiv:", "doi:", "https://proceedings.mlr.press/"))
+    assert "Departs from the paper" in " ".join(docstring.split())
 
 
 PARITY: dict[str, tuple[Cell, nn.RNNBase, str]] = {  # gates in the order of torch.nn
@@ -106,13 +130,45 @@ def test_a_recurrent_matrix_starts_orthogonal(cell: str) -> None:
             torch.testing.assert_close(narrow @ narrow.T, torch.eye(narrow.shape[0]))
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "LSTMP"])
-def test_the_forget_gate_starts_open(cell: str) -> None:
-    biases = {n: p for n, p in build(cell).named_parameters() if n.endswith("bias")}
-    opened = {name for name, bias in biases.items() if (bias == 1).all()}
-    closed = {name for name, bias in biases.items() if (bias == 0).all()}
-    assert opened == {"W_f.bias"}
-    assert len(closed) == 7
+OPEN = {  # the biases that start at 1
+    "LSTM": {"W_f.bias"},
+    "LSTMP": {"W_f.bias"},
+    "PeepholeLSTM": {"W_f.bias"},
+    "CIFG": {"W_f.bias"},
+    "JANET": {"W_f.bias"},
+    "RAN": {"W_f.bias"},
+    "UGRNN": {"W_g.bias"},
+    "IntersectionRNN": {"W_y.bias", "W_h.bias"},
+    "CFN": {"W_theta.bias"},
+    "FastGRNN": {"b_z", "b_n"},
+}
+ELSEWHERE = {  # the biases and numbers that start at another number
+    "CFN": {"W_eta.bias": -1.0},
+    "FastRNN": {"alpha": -3.0, "beta": 3.0},
+    "FastGRNN": {"zeta": 1.0, "nu": -4.0},
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_no_matrix_starts_as_its_paper_says(cell: str) -> None:
+    flat = {n: p for n, p in build(cell).named_parameters() if p.dim() < 2}
+    ones = dict.fromkeys(OPEN.get(cell, ()), 1.0)
+    expected = dict.fromkeys(flat, 0.0) | ones | ELSEWHERE.get(cell, {})
+    assert expected.keys() == flat.keys()
+    for name, start in expected.items():
+        assert (flat[name] == start).all(), name
+
+
+def test_the_memory_of_a_janet_reaches_as_far_as_it_is_told() -> None:
+    biases = JANET(3, 2000, longest=100).W_f.bias.exp()
+    assert 1 <= biases.min().item() < 1.5
+    assert 98.5 < biases.max().item() < 99.001
+    assert biases.mean().item() == pytest.approx(50, rel=0.05)
+
+
+def test_a_dependency_of_two_steps_is_too_short() -> None:
+    with pytest.raises(ConfigError, match="the longest dependency is 2 steps: give at least 3"):
+        JANET(3, 5, longest=2)
 
 
 def test_an_input_matrix_starts_as_glorot_and_bengio_say() -> None:
@@ -126,3 +182,64 @@ def test_a_projection_is_half_of_the_hidden_size_unless_given() -> None:
     assert LSTMP(3, 1).states == {"h": (1,), "c": (1,)}
     assert LSTMP(3, 9).states == {"h": (4,), "c": (9,)}
     assert LSTMP(3, 9, 2).states == {"h": (2,), "c": (9,)}
+
+
+def test_an_intersection_network_keeps_the_width_of_its_input() -> None:
+    assert IntersectionRNN(3, 5).states == {"h": (5,)}
+    assert IntersectionRNN(3, 5).outputs == 3
+
+
+OPENED = 100.0  # as a bias: a gate that is 1
+
+# A cell is another with these parameters: the other's, but for their names or sign, or a number.
+# Those that the other lacks are 0.
+RELATED: dict[str, tuple[Cell, Cell, dict[str, str | float]]] = {
+    "PeepholeLSTM-LSTM": (PeepholeLSTM(3, 5), LSTM(3, 5, bias=False), {}),
+    "LSTM-CIFG": (LSTM(3, 5), CIFG(3, 5), {"W_i": "-W_f", "U_i": "-U_f"}),
+    "LSTM-OriginalLSTM": (LSTM(3, 5), OriginalLSTM(3, 5), {"W_f.bias": OPENED}),
+    "MUT2-GRUv3": (
+        MUT2(3, 5),
+        GRUv3(3, 5),
+        {"W_z": "-W_z", "U_z": "-U_z", "U_r.bias": "W_r.bias"},
+    ),
+    "GRUv3-LightRU": (GRUv3(3, 5), LightRU(3, 5), {"W_z": "-W_f", "U_z": "-U_f"}),
+    "MGU-MGU1": (MGU(3, 5), MGU1(3, 5), {"W_f.bias": "U_f.bias"}),
+    "MGU-MGU2": (MGU(3, 5), MGU2(3, 5), {}),
+    "MGU-MGU3": (MGU(3, 5), MGU3(3, 5), {"W_f.bias": "b_f"}),
+    "UGRNN-JANET": (
+        UGRNN(3, 5),
+        JANET(3, 5, beta=0.0),
+        {"W_g": "W_f", "U_g": "U_f", "W_c": "W_g", "U_c": "U_g"},
+    ),
+    "FastRNN-Elman": (
+        FastRNN(3, 5),
+        Elman(3, 5, bias=False),
+        {"alpha": OPENED, "beta": -OPENED},
+    ),
+}
+
+
+def taken(name: str, own: dict[str, Tensor], given: dict[str, str | float]) -> Tensor:
+    """Give a parameter of the one cell by those of the other."""
+    stem, dot, kind = name.partition(".")
+    source = given.get(name, f"{given.get(stem, stem)}{dot}{kind}")
+    if not isinstance(source, str):
+        return torch.tensor(source)
+    found = own.get(source.removeprefix("-"), torch.zeros(()))
+    return -found if source.startswith("-") else found
+
+
+@pytest.mark.parametrize("relation", RELATED)
+def test_a_cell_with_these_parameters_is_another(relation: str) -> None:
+    general, special, given = RELATED[relation]
+    general, special = general.double(), prepare(special, 3, "eager", torch.float64).cell
+    own = {name: parameter.detach() for name, parameter in special.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in general.named_parameters():
+            parameter.copy_(taken(name, own, given))
+    xs = torch.randn(7, 2, 3, dtype=torch.float64)
+
+    ys, _ = unroll(general, xs, backend="eager")
+    expected, _ = unroll(special, xs, backend="eager")
+
+    torch.testing.assert_close(ys, expected)

@@ -148,6 +148,21 @@ class FastWeights(Cell):
         return (S @ q[:, :, None])[:, :, 0], S
 
 
+class Aside(Cell):
+    """Cuts one product in pieces: one for the next state, one for the output alone."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = Linear(inputs, 2 * hidden), Linear(hidden, 2 * hidden, bias=False)
+        self.V = Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        n, o = (self.W(x) + self.U(h)).chunk(2, -1)
+        y = tanh(o) * self.V(h)
+        h = tanh(n)
+        return y, h
+
+
 class Delay(Cell):
     """The next state is the input; the output masks, counts and cuts."""
 
@@ -174,6 +189,7 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "Heads": (Heads, Recurrence.MIXING),
     "SoftmaxOfFeatures": (SoftmaxOfFeatures, Recurrence.MIXING),
     "FastWeights": (FastWeights, Recurrence.MIXING),
+    "Aside": (Aside, Recurrence.MIXING),
     "Delay": (Delay, Recurrence.LINEAR),
     "torch-GRUCell": (nn.GRUCell, Recurrence.MIXING),
     "torch-LSTMCell": (nn.LSTMCell, Recurrence.MIXING),
