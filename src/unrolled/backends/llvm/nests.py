@@ -22,7 +22,7 @@ from unrolled.ir import OPS, Op, Operation
 ROOM_ROWS = 32
 """Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
 
-TOGETHER = 4
+TOGETHER = 2
 """Vectors that go through the pointwise operations side by side."""
 
 

@@ -2,8 +2,8 @@
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 
 import numpy as np
 from torch import Tensor
@@ -59,8 +59,8 @@ class Table:
     def share_out(self, schedule: "Schedule") -> None:
         """Point to who does what."""
         self.alive.append(schedule)
-        for slot, array in vars(schedule).items():
-            self.set(slot, array.ctypes.data)
+        for slot, address in schedule.addresses.items():
+            self.set(slot, address)
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Schedule:
     order: np.ndarray
     begin: np.ndarray
     end: np.ndarray
+
+    @cached_property
+    def addresses(self) -> dict[str, int]:
+        """Where each array lies."""
+        return {field.name: getattr(self, field.name).ctypes.data for field in fields(self)}
 
 
 @lru_cache(maxsize=64)
