@@ -1,7 +1,10 @@
 """Blocks of memory that are used again."""
 
+import ctypes
 import gc
+import os
 
+import pytest
 import torch
 
 from unrolled.backends.llvm.memory import SMALL, Pool
@@ -25,6 +28,19 @@ def test_two_tensors_in_use_share_nothing() -> None:
     pool = Pool()
     tensors = [pool.take(SHAPE, torch.float64).fill_(number) for number in range(5)]
     assert [tensor.unique().tolist() for tensor in tensors] == [[n] for n in map(float, range(5))]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_process_writes_into_memory_of_its_own() -> None:
+    pool = Pool()
+    tensor = pool.take(SHAPE, torch.float32).fill_(1.0)
+    child = os.fork()
+    if not child:
+        ctypes.memset(tensor.data_ptr(), 0, 4)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert tensor[0, 0] == 1.0
 
 
 def test_a_much_larger_block_is_not_taken() -> None:

@@ -27,6 +27,9 @@ LOOSEST = 1.5
 
 HUGE_PAGE = 1 << 21
 
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""Not shared with a process that is forked off, which would write into our results."""
+
 
 class _Lease(weakref.ref[ctypes.Array[ctypes.c_char]]):
     """The watch over one block in use."""
@@ -72,7 +75,7 @@ class Pool:
                 block = min(fitting, key=len)
                 self.free.remove(block)
                 return block
-        block = mmap.mmap(-1, wanted)
+        block = mmap.mmap(-1, wanted, **PRIVATE)
         if wanted >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block
