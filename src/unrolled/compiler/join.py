@@ -20,6 +20,8 @@ aten = torch.ops.aten
 def join(step: Step) -> Step:
     """Put linear maps of one value side by side, in the order in which they stand.
 
+    Maps that only the output depends on stay apart: they are free to run after the loop.
+
     Example:
         >>> from unrolled.cell import wrap
         >>> from unrolled.compiler.capture import capture
@@ -35,10 +37,11 @@ def join(step: Step) -> Step:
     graph.graph_copy(step.y.graph, copies)
     for old, new in copies.items():
         new.name = old.name
+    feeds = set(reached(step.after))
     groups: dict[object, list[Node]] = {}
     for node in step.nodes:
         if node.target is aten.linear.default and all(p in step.tensors for p in node.args[1:]):
-            groups.setdefault((node.args[0], len(node.args)), []).append(node)
+            groups.setdefault((node.args[0], len(node.args), node in feeds), []).append(node)
     for group in groups.values():
         if len(group) > 1:
             _side_by_side(graph, [copies[node] for node in group])
