@@ -68,6 +68,9 @@ VALUES = [
     ("layer(a)", np.maximum(A, 0)),
     ("none(a)", A),
     ("exp(log(sqrt(b)))", np.sqrt(B)),
+    ("floor(b / 2) + round(a * 0.9)", np.array([[1.0, 0.0]])),
+    ("layernorm(b)", np.array([[-1.0, 1.0]]) / np.sqrt(1 + 4e-5)),
+    ("part(b, 1, 2) * part(b, 0, 2) + a", 6 + A),
 ]
 
 
@@ -104,6 +107,22 @@ def test_a_line_that_gives_no_name_continues_the_one_before() -> None:
         "A cell.\n\n    a' = a\n         + b\n\n    b' = b\n\nMore = words.\n\n    c = 1\n"
     )
     assert equations(cell) == [Equation("a'", "a + b"), Equation("b'", "b")]
+
+
+def test_lines_under_a_for_stand_once_for_each_number() -> None:
+    cell = stated(
+        "A cell.\n\n    s = a\n    for l = 2 .. depth:\n        s = s + M_l s\n           + v_l\n"
+        "    for k = 1 .. 0:\n        s = M_k s\n    a' = s\n    b' = b\n\nMore."
+    )
+    vars(cell)["depth"] = 3
+    lines = [str(line) for line in equations(cell)]
+    assert lines == ["s = a", "s = s + M_2 s + v_2", "s = s + M_3 s + v_3", "a' = s", "b' = b"]
+
+
+def test_the_end_of_a_for_is_a_whole_number_of_the_cell() -> None:
+    cell = stated("A cell.\n\n    for l = 1 .. rate:\n        a' = a\n    b' = b\n")
+    with pytest.raises(ConfigError, match="^the docstring of Stated has 'for l = 1 .. rate:': exp"):
+        equations(cell)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from unrolled.backends import BACKENDS
-from unrolled.cell import Cell
+from unrolled.cell import Cell, wrap
+from unrolled.compiler import compile_cell
+from unrolled.compiler.classify import Recurrence, classify
 from unrolled.errors import ConfigError
 from unrolled.recurrence import unroll
 from unrolled.testing import LAWS, check_law, prepare
@@ -22,12 +25,19 @@ from unrolled.zoo import (
     MGU3,
     MUT2,
     RAN,
+    RHN,
+    SCRN,
     UGRNN,
+    ClockworkRNN,
     Elman,
     FastRNN,
     GRUv3,
+    IndRNN,
     IntersectionRNN,
     LightRU,
+    LipschitzRNN,
+    MogrifierLSTM,
+    MultiplicativeRNN,
     OriginalLSTM,
     PeepholeLSTM,
 )
@@ -58,6 +68,15 @@ VARIANTS = {
     "GRU-no-bias": GRU(3, 5, bias=False),
     "JANET-beta-0.5": JANET(3, 5, beta=0.5),
     "RAN-identity": RAN(3, 5, activation="identity"),
+    "IndRNN-tanh": IndRNN(3, 5, activation="tanh"),
+    "SCRN-context-4": SCRN(3, 5, context=4, alpha=0.5),
+    "RHN-depth-1": RHN(3, 5, depth=1),
+    "RHN-depth-5": RHN(3, 5, depth=5),
+    "MultiplicativeRNN-factors-7": MultiplicativeRNN(3, 5, factors=7),
+    "LipschitzRNN-beta-0.6": LipschitzRNN(3, 5, beta=0.6, gamma=0.5, epsilon=0.5),
+    "ClockworkRNN-periods-3-1": ClockworkRNN(3, 5, periods=(3, 1)),
+    "MogrifierLSTM-rounds-0": MogrifierLSTM(3, 5, rounds=0),
+    "MogrifierLSTM-rounds-2": MogrifierLSTM(3, 5, rounds=2),
 }
 
 
@@ -70,9 +89,9 @@ def test_law_of_a_variant(variant: str, law: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_says_where_it_comes_from(cell: str) -> None:
-    docstring = CELLS[cell].__doc__ or ""
+    docstring = " ".join((CELLS[cell].__doc__ or "").split())
     assert any(mark in docstring for mark in ("arXiv:", "doi:", "https://proceedings.mlr.press/"))
-    assert "Departs from the paper" in " ".join(docstring.split())
+    assert "Departs from the paper" in docstring
 
 
 PARITY: dict[str, tuple[Cell, nn.RNNBase, str]] = {  # gates in the order of torch.nn
@@ -120,14 +139,25 @@ def test_a_cell_agrees_with_torch(name: str) -> None:
     torch.testing.assert_close(gradient, by_torch)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+def recurrent_matrices(cell: str) -> list[Tensor]:
+    found = [p for n, p in build(cell).named_parameters() if n[0] == "U" and n.endswith("weight")]
+    return [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in found]
+
+
+NORMAL = {"AntisymmetricRNN", "GatedAntisymmetricRNN", "LipschitzRNN"}  # as their papers say
+
+
+@pytest.mark.parametrize("cell", [n for n in CELLS if n not in NORMAL and recurrent_matrices(n)])
 def test_a_recurrent_matrix_starts_orthogonal(cell: str) -> None:
-    matrices = {n: p for n, p in build(cell).named_parameters() if n.startswith("U")}
-    assert matrices
-    for name, matrix in matrices.items():
-        if name.endswith("weight"):
-            narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-            torch.testing.assert_close(narrow @ narrow.T, torch.eye(narrow.shape[0]))
+    for matrix in recurrent_matrices(cell):
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(matrix.shape[0]))
+
+
+@pytest.mark.parametrize("cell", sorted(NORMAL))
+def test_a_matrix_of_a_flow_starts_normal(cell: str) -> None:
+    matrices = [p for n, p in CELLS[cell](200, 300).named_parameters() if n.endswith("weight")]
+    for matrix in matrices:
+        assert matrix.std().item() == pytest.approx(matrix.shape[1] ** -0.5, rel=0.02)
 
 
 OPEN = {  # the biases that start at 1
@@ -243,3 +273,71 @@ def test_a_cell_with_these_parameters_is_another(relation: str) -> None:
     expected, _ = unroll(special, xs, backend="eager")
 
     torch.testing.assert_close(ys, expected)
+
+
+SOLVED: dict[str, Recurrence] = {  # cells that a solver may one day run faster than step by step
+    "IndRNN": Recurrence.NONLINEAR,
+    "BRC": Recurrence.NONLINEAR,
+    "UnICORNN": Recurrence.NONLINEAR,
+    "TRNN": Recurrence.LINEAR,
+    "NBRC": Recurrence.MIXING,
+}
+
+
+@pytest.mark.parametrize("cell", SOLVED)
+def test_class(cell: str) -> None:
+    compiled = compile_cell(wrap(build(cell)), torch.zeros(2, 3))
+    assert classify(compiled.lowered.program) is SOLVED[cell]
+
+
+def test_a_highway_carries_at_first() -> None:
+    biases = {n: b for n, b in RHN(3, 5, depth=2).named_parameters() if n.endswith("bias")}
+    assert {n: b.unique().tolist() for n, b in biases.items()} == {
+        "W_n.bias": [0.0],
+        "W_t.bias": [-2.0],
+        "U_n_2.bias": [0.0],
+        "U_t_2.bias": [-2.0],
+    }
+
+
+def test_neurons_of_a_clockwork_move_at_their_periods() -> None:
+    cell = ClockworkRNN(3, 4, periods=(1, 3))
+    ys, last = unroll(cell, torch.randn(7, 1, 3))
+    moves = (ys[1:] != ys[:-1])[:, 0]
+    assert moves[:, :2].all()
+    assert [step.any().item() for step in moves[:, 2:]] == [False, False, True, False, False, True]
+    assert last["t"].item() == 7
+
+
+def test_a_fast_neuron_of_a_clockwork_is_hidden_from_slow_ones() -> None:
+    cell = ClockworkRNN(3, 4, periods=(1, 3))
+    assert (cell.U_slower[2:, :2] == 0).all()
+    assert (cell.U_slower != 0).sum() == 12
+
+
+def test_a_mogrifier_without_rounds_is_an_lstm() -> None:
+    plain, cell = LSTM(3, 5), MogrifierLSTM(3, 5, rounds=0)
+    cell.load_state_dict(plain.state_dict(), strict=False)
+    xs = torch.randn(7, 2, 3)
+    torch.testing.assert_close(unroll(cell, xs)[0], unroll(plain, xs)[0])
+
+
+WRONG: dict[str, tuple[Callable[[], Cell], str]] = {
+    "depth": (lambda: RHN(3, 5, depth=0), "^RHN has depth 0: it needs a layer"),
+    "no-periods": (
+        lambda: ClockworkRNN(3, 5, periods=()),
+        "^ClockworkRNN has periods \\(\\): give",
+    ),
+    "period-0": (
+        lambda: ClockworkRNN(3, 5, periods=(1, 0)),
+        "^ClockworkRNN has periods \\(1, 0\\)",
+    ),
+    "rounds": (lambda: MogrifierLSTM(3, 5, rounds=-1), "^MogrifierLSTM has -1 rounds: expected 0"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_size_that_makes_no_cell_is_named(case: str) -> None:
+    make, message = WRONG[case]
+    with pytest.raises(ConfigError, match=message):
+        make()

@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from unrolled.errors import ConfigError
 Array = np.ndarray
 
 HEAD = re.compile(r"\s*([^\W\d]\w*'?)\s*=(.*)")
-ALONE = re.compile(r"(\w+ *=.*\n+)*\w+' *=")  # nothing follows the block: cleandoc took its indent
+ALONE = re.compile(r"(?! )((for .*:| *\w+ *=.*)\n+)* *\w+' *=")  # no text behind: cleandoc cut in
+FOR = re.compile(r"(\s*)for (\w+) = (\w+) \.\. (\w+):$")
 TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?)|([^\W\d]\w*'?)|(\S))")
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments, what it computes
@@ -30,6 +32,13 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "cos": (1, np.cos),
     "abs": (1, np.abs),
     "identity": (1, lambda a: a),
+    "floor": (1, np.floor),
+    "round": (1, np.round),
+    "layernorm": (
+        1,
+        lambda a: (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5),
+    ),
+    "part": (3, lambda a, k, count: np.split(a, int(count), axis=-1)[int(k)]),  # the first is 0
     "max": (2, np.maximum),
     "min": (2, np.minimum),
 }
@@ -52,7 +61,9 @@ def equations(cell: Cell) -> list[Equation]:
     """Read the equations that a cell's docstring states.
 
     They are the indented block that follows the docstring's first paragraph, one equation a line;
-    a line that does not start with ``name =`` continues the one before.
+    a line that does not start with ``name =`` continues the one before. Under
+    ``for l = 2 .. depth:`` lines that are indented further stand for one each with ``_2``, ``_3``
+    ... in place of the ending ``_l`` of their names, up to the cell's whole number ``depth``.
 
     Args:
         cell: the cell.
@@ -61,7 +72,7 @@ def equations(cell: Cell) -> list[Equation]:
         The equations in order; none where the docstring has no such block.
 
     Raises:
-        ConfigError: the block does not start with an equation.
+        ConfigError: the block does not start with an equation, or the end of a ``for`` is unknown.
 
     Example:
         >>> from unrolled.zoo import GRU
@@ -69,7 +80,7 @@ def equations(cell: Cell) -> list[Equation]:
         h' = (1 - z) * n + z * h
     """
     found: list[Equation] = []
-    for line in _block(type(cell).__doc__ or ""):
+    for line in _written_out(cell, _block(type(cell).__doc__ or "")):
         head = HEAD.match(line)
         if head:
             found.append(Equation(head[1], head[2].strip()))
@@ -134,6 +145,33 @@ def _block(docstring: str) -> list[str]:
             break
         lines.append(line)
     return [line for line in lines if line]
+
+
+def _written_out(cell: Cell, lines: Sequence[str]) -> list[str]:
+    """Repeat what is indented under a ``for``, once for each number."""
+    found: list[str] = []
+    rest = list(lines)
+    while rest:
+        line = rest.pop(0)
+        if not (head := FOR.match(line)):
+            found.append(line)
+            continue
+        inner = list(takewhile(lambda other, margin=head[1]: other.startswith(f"{margin} "), rest))
+        del rest[: len(inner)]
+        first, last = (_bound(cell, name, line) for name in head.group(3, 4))
+        for number in range(first, last + 1):
+            found += [re.sub(rf"_{head[2]}\b", f"_{number}", each) for each in inner]
+    return found
+
+
+def _bound(cell: Cell, name: str, line: str) -> int:
+    value = int(name) if name.isdigit() else getattr(cell, name, None)
+    if not isinstance(value, int):
+        raise ConfigError(
+            f"the docstring of {type(cell).__name__} has {line.strip()!r}: expected {name} to be a "
+            "whole number of the cell"
+        )
+    return value
 
 
 class _Reader:

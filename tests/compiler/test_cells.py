@@ -132,6 +132,21 @@ class SoftmaxOfFeatures(Cell):
         return h, h
 
 
+class OutputGate(Cell):
+    """One product of the state gives what feeds back and what only the output reads."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = Linear(inputs, hidden), Linear(hidden, 2 * hidden)
+        self.V, self.O = Linear(hidden, hidden), Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        a, o = self.U(h).chunk(2, -1)
+        b, p = self.V(h), self.O(h)
+        h = tanh(self.W(x) + a * b)
+        return sigmoid(o + p) * h, h
+
+
 class FastWeights(Cell):
     """A matrix for a state: written by an outer product, read by a query."""
 
@@ -188,6 +203,7 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "IndRNN": (IndRNN, Recurrence.NONLINEAR),
     "Heads": (Heads, Recurrence.MIXING),
     "SoftmaxOfFeatures": (SoftmaxOfFeatures, Recurrence.MIXING),
+    "OutputGate": (OutputGate, Recurrence.MIXING),
     "FastWeights": (FastWeights, Recurrence.MIXING),
     "Aside": (Aside, Recurrence.MIXING),
     "Delay": (Delay, Recurrence.LINEAR),

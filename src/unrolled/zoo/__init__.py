@@ -4,14 +4,25 @@
 """
 
 from unrolled.cell import CellFactory
+from unrolled.zoo.antisymmetric import AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN
+from unrolled.zoo.clockwork import ClockworkRNN
 from unrolled.zoo.elman import Elman
 from unrolled.zoo.fast import FastGRNN, FastRNN
 from unrolled.zoo.gru import GRU, GRUv3, LiGRU
+from unrolled.zoo.highway import RHN
+from unrolled.zoo.independent import BRC, NBRC, IndRNN
+from unrolled.zoo.leaky import SCRN, MiRU1, MiRU2
 from unrolled.zoo.light import ATR, CFN, LightRU, MinimalRNN
 from unrolled.zoo.lstm import LSTM, LSTMP
+from unrolled.zoo.lstm_gates import WMCLSTM, LayerNormLSTM, MogrifierLSTM
 from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
 from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
+from unrolled.zoo.multiplicative import MultiplicativeLSTM, MultiplicativeRNN
 from unrolled.zoo.mut import MUT1, MUT2, MUT3
+from unrolled.zoo.oscillators import LEM, CoRNN, UnICORNN
+from unrolled.zoo.searched import NAS
+from unrolled.zoo.stackable import SGRN, STAR
+from unrolled.zoo.typed import TGRU, TLSTM, TRNN
 from unrolled.zoo.ugrnn import UGRNN, IntersectionRNN
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
@@ -24,37 +35,73 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (UGRNN, IntersectionRNN),
     (LightRU, CFN, ATR, MinimalRNN),
     (FastRNN, FastGRNN),
+    (IndRNN, BRC, NBRC),
+    (SCRN, MiRU1, MiRU2),
+    (STAR, SGRN),
+    (RHN,),
+    (ClockworkRNN,),
+    (MultiplicativeRNN, MultiplicativeLSTM),
+    (NAS,),
+    (WMCLSTM, MogrifierLSTM, LayerNormLSTM),
+    (AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN),
+    (CoRNN, UnICORNN, LEM),
+    (TRNN, TGRU, TLSTM),
 )
 
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
 
 __all__ = [
-    "ATR",
     "CELLS",
-    "CFN",
-    "CIFG",
     "FAMILIES",
-    "GRU",
-    "JANET",
+    "Elman",
     "LSTM",
     "LSTMP",
+    "OriginalLSTM",
+    "PeepholeLSTM",
+    "CIFG",
+    "JANET",
+    "RAN",
+    "GRU",
+    "GRUv3",
+    "LiGRU",
+    "MUT1",
+    "MUT2",
+    "MUT3",
     "MGU",
     "MGU1",
     "MGU2",
     "MGU3",
-    "MUT1",
-    "MUT2",
-    "MUT3",
-    "RAN",
     "UGRNN",
-    "Elman",
-    "FastGRNN",
-    "FastRNN",
-    "GRUv3",
     "IntersectionRNN",
-    "LiGRU",
     "LightRU",
+    "CFN",
+    "ATR",
     "MinimalRNN",
-    "OriginalLSTM",
-    "PeepholeLSTM",
+    "FastRNN",
+    "FastGRNN",
+    "IndRNN",
+    "BRC",
+    "NBRC",
+    "SCRN",
+    "MiRU1",
+    "MiRU2",
+    "STAR",
+    "SGRN",
+    "RHN",
+    "ClockworkRNN",
+    "MultiplicativeRNN",
+    "MultiplicativeLSTM",
+    "NAS",
+    "WMCLSTM",
+    "MogrifierLSTM",
+    "LayerNormLSTM",
+    "AntisymmetricRNN",
+    "GatedAntisymmetricRNN",
+    "LipschitzRNN",
+    "CoRNN",
+    "UnICORNN",
+    "LEM",
+    "TRNN",
+    "TGRU",
+    "TLSTM",
 ]
