@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compiled": {"loop", "compiler", "backends", "cell", "errors"},
     "explanation": {"compiler", "backends", "cell", "errors"},
     "recurrence": {"compiled", "backends", "cell", "errors"},
-    "zoo": {"cell"},
+    "zoo": {"cell", "errors"},
     "equations": CORE,
     "testing": {"equations", "backends"} | CORE,
     "layers": {"zoo"} | CORE,
