@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 import torch
 from torch import Tensor, exp, sigmoid, tanh
-from torch.nn.functional import conv1d, logsigmoid, normalize, pad, silu
+from torch.nn.functional import conv1d, logsigmoid, normalize, pad, silu, softplus
 
 from unrolled import zoo
 from unrolled.cell import Cell, CellFactory
@@ -33,6 +33,8 @@ CLASSES: dict[CellFactory, Recurrence] = {
     zoo.LRU: Recurrence.LINEAR,
     zoo.RGLRU: Recurrence.LINEAR,
     zoo.HGRN: Recurrence.LINEAR,
+    zoo.S6: Recurrence.LINEAR,
+    zoo.RWKV4: Recurrence.NONLINEAR,
     zoo.RetNet: Recurrence.LINEAR,
     zoo.GLA: Recurrence.LINEAR,
     zoo.DeltaNet: Recurrence.MIXING,
@@ -59,6 +61,7 @@ VARIANTS: dict[str, Cell] = {
     "MinGRU-no-bias": zoo.MinGRU(3, 5, bias=False),
     "MinLSTM-no-bias": zoo.MinLSTM(3, 5, bias=False),
     "HGRN-bound": zoo.HGRN(3, 5, bound=0.4),
+    "S6-places-3": zoo.S6(3, 5, places=3, rank=2),
     "RetNet-heads-2-keys-5": zoo.RetNet(3, 6, heads=2, keys=5),
     "GLA-heads-2-keys-5": zoo.GLA(3, 6, heads=2, keys=5, rank=2),
     "DeltaNet-heads-2-keys-5": zoo.DeltaNet(3, 6, heads=2, keys=5),
@@ -169,6 +172,31 @@ def test_a_lower_bound_keeps_an_hgrn_from_forgetting() -> None:
     assert (last["re"] ** 2 + last["im"] ** 2 >= 2 * 0.9 ** (2 * TIME)).all()
 
 
+def test_a_selective_state_space_sums_what_has_not_faded() -> None:
+    cell, xs = moved(zoo.S6(INPUTS, HIDDEN, places=3)), sequences()
+    v = cell.W(xs)
+    d = softplus(cell.W_d(cell.D(v)))
+    age = (d.cumsum(0)[-1] - d.cumsum(0))[..., None]
+    left = exp(-age * exp(cell.rates)) * (d * v)[..., None] * cell.W_B(v)[:, :, None]
+    ys, last = unroll(cell, xs)
+    torch.testing.assert_close(last["h"], left.sum(0))
+    read = (left.sum(0) * cell.W_C(v[-1])[:, None]).sum(-1)
+    torch.testing.assert_close(ys[-1], read + cell.skip * v[-1])
+
+
+def test_an_rwkv_reads_a_weighted_mean_of_its_values() -> None:
+    cell, xs = moved(zoo.RWKV4(INPUTS, HIDDEN)), sequences()
+    before = torch.cat([torch.zeros(1, BATCH, INPUTS).double(), xs[:-1]])
+    r, k, v = (W(mu * xs + (1 - mu) * before) for W, mu in cell.mixes())
+    expected = []
+    for t in range(TIME):
+        age = torch.arange(t, 0, -1)[:, None, None] - 1
+        exponents = torch.cat([k[:t] - age * exp(cell.w), (cell.u + k[t])[None]])
+        mean = (torch.softmax(exponents, 0) * v[: t + 1]).sum(0)
+        expected.append(cell.W_o(sigmoid(r[t]) * mean))
+    torch.testing.assert_close(unroll(cell, xs)[0], torch.stack(expected))
+
+
 def test_retention_is_attention_that_fades_with_distance() -> None:
     cell, xs = moved(zoo.RetNet(INPUTS, HIDDEN, heads=2)), sequences()
     distance = torch.arange(TIME)[:, None] - torch.arange(TIME)
@@ -237,11 +265,14 @@ def test_an_exponential_gate_never_overflows(kind: Callable[[int, int], Cell]) -
     assert ys.isfinite().all() and all(value.isfinite().all() for value in last.values())
 
 
-def test_any_first_state_of_a_scalar_lstm_leaves_it_finite() -> None:
-    cell = moved(zoo.ScalarLSTM(INPUTS, HIDDEN))
+@pytest.mark.parametrize(("kind", "divisor"), [(zoo.ScalarLSTM, "n"), (zoo.RWKV4, "b")], ids=named)
+def test_after_any_first_state_it_divides_by_a_positive_number(
+    kind: Callable[[int, int], Cell], divisor: str
+) -> None:
+    cell = moved(kind(INPUTS, HIDDEN))
     state = {name: -torch.ones(BATCH, HIDDEN).double() for name in cell.states}
     ys, last = unroll(cell, sequences(), state)
-    assert ys.isfinite().all() and (last["n"] > 0).all()
+    assert ys.isfinite().all() and (last[divisor] > 0).all()
 
 
 WITH_HEADS: dict[str, Callable[..., Cell]] = {

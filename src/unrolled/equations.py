@@ -248,16 +248,16 @@ class _Reader:
             raise self.error(
                 f"{name} is unknown", "x, a state, an earlier line, or a tensor or number of it"
             )
-        if value.ndim == 3 and self.follows(0):
-            other = self.power()
-            heads = other.reshape(len(other), len(value), -1)
-            return np.einsum("bhi,hoi->bho", heads, value).reshape(len(other), -1)
-        if value.ndim != 2:
-            return value[None] if value.ndim > 2 else value  # the same for all rows
-        if self.tokens[:2] == ["^", "T"]:
+        if value.ndim == 2 and self.tokens[:2] == ["^", "T"]:
             del self.tokens[:2]
             value = value.T
-        return self.power() @ value.T if self.follows(0) else value
+        if value.ndim < 2 or not self.follows(0):
+            return value[None] if value.ndim > 1 else value  # the same for all rows
+        other = self.power()
+        if value.ndim == 2:
+            return other @ value.T
+        heads = other.reshape(len(other), len(value), -1)
+        return np.einsum("bhi,hoi->bho", heads, value).reshape(len(other), -1)
 
     def follows(self, place: int) -> bool:
         """Say whether an operand stands at a place among the tokens to come."""

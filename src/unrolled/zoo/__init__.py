@@ -13,6 +13,8 @@ from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.min_gru import MinGRU, MinLSTM
 from unrolled.zoo.para_rnn import ParaGRU, ParaLSTM
 from unrolled.zoo.quasi_recurrent import QRNN, SRU, SRU2017
+from unrolled.zoo.rwkv import RWKV4
+from unrolled.zoo.state_space import S6
 from unrolled.zoo.xlstm import MatrixLSTM, ScalarLSTM
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
@@ -23,6 +25,8 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (MinGRU, MinLSTM),
     (ParaGRU, ParaLSTM),
     (LRU, RGLRU, HGRN),
+    (S6,),
+    (RWKV4,),
     (RetNet, GLA),
     (DeltaNet, GatedDeltaNet),
     (MatrixLSTM, ScalarLSTM),
@@ -41,6 +45,8 @@ __all__ = [
     "LSTMP",
     "QRNN",
     "RGLRU",
+    "RWKV4",
+    "S6",
     "SRU",
     "SRU2017",
     "DeltaNet",

@@ -1,7 +1,5 @@
 """The delta rule: a matrix that learns, step by step, to give a key's value back."""
 
-import math
-
 import torch
 from torch import Tensor, exp, nn, sigmoid
 from torch.nn import Linear
@@ -9,7 +7,7 @@ from torch.nn.functional import normalize, silu, softplus
 
 from unrolled.cell import Cell
 from unrolled.zoo.heads import outer, split, times, width_of_head
-from unrolled.zoo.initial import start
+from unrolled.zoo.initial import start, start_steps
 
 
 class DeltaNet(Cell):
@@ -84,9 +82,7 @@ class GatedDeltaNet(DeltaNet):
         self.rate = nn.Parameter(torch.log(torch.empty(heads).uniform_(1, 16)))
         self.W_a = Linear(inputs, heads)
         nn.init.xavier_uniform_(self.W_a.weight)
-        size = exp(torch.empty(heads).uniform_(math.log(0.001), math.log(0.1)))
-        with torch.no_grad():
-            self.W_a.bias.copy_(torch.log(torch.expm1(size)))  # softplus of it is size
+        start_steps(self.W_a)
 
     def forward(self, x: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         q, k, v, b = self.read(x)
