@@ -23,6 +23,8 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "sigmoid": (1, lambda a: 0.5 + 0.5 * np.tanh(0.5 * a)),
     "tanh": (1, np.tanh),
     "relu": (1, lambda a: np.maximum(a, 0.0)),
+    "silu": (1, lambda a: a * (0.5 + 0.5 * np.tanh(0.5 * a))),
+    "identity": (1, lambda a: a),
     "softplus": (1, lambda a: np.logaddexp(0.0, a)),
     "logsigmoid": (1, lambda a: -np.logaddexp(0.0, -a)),
     "exp": (1, np.exp),
@@ -31,7 +33,6 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "sin": (1, np.sin),
     "cos": (1, np.cos),
     "abs": (1, np.abs),
-    "identity": (1, lambda a: a),
     "floor": (1, np.floor),
     "round": (1, np.round),
     "layernorm": (
@@ -41,7 +42,12 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "part": (3, lambda a, k, count: np.split(a, int(count), axis=-1)[int(k)]),  # the first is 0
     "max": (2, np.maximum),
     "min": (2, np.minimum),
+    "unit": (1, lambda a: a / np.maximum(np.linalg.norm(a, axis=-1, keepdims=True), 1e-12)),
+    "split": (2, lambda a, heads: a.reshape(len(a), int(heads), -1)),
+    "flat": (1, lambda a: a.reshape(len(a), -1)),
 }
+
+OPERATORS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 BIAS_OF = {"b": "W", "d": "U"}  # b_f is the bias of the Linear W_f, d_f that of U_f
 
@@ -102,6 +108,12 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
     of W_f and U_f, 0 where they have none; any other name is an earlier line, x, a state, or a
     tensor or number of the cell. ``+ - * / ^`` work element by element; functions are those of
     `FUNCTIONS`, and an attribute of the cell that is one of them, such as ``act``.
+
+    Where states are matrices, ``S k`` and ``S^T k`` are products of a row's matrix and vector,
+    ``n^T q`` of two vectors, and ``v k^T`` is a matrix of all products. ``split(q, heads)`` cuts a
+    vector into those of the heads, each of which then works alone, and ``flat`` joins them; a
+    number for each head, or for each row of its matrix, multiplies all that it stands for. A 3-D
+    parameter ``R h`` holds a matrix for each head, applied to its part of h.
 
     Args:
         cell: the cell; its docstring states the equations.
@@ -191,15 +203,16 @@ class _Reader:
         return value
 
     def sum(self) -> Array:
-        value = self.product()
-        while self.next in ("+", "-"):
-            value = value + self.product() if self.take() == "+" else value - self.product()
-        return value
+        return self.chain(("+", "-"), self.product)
 
     def product(self) -> Array:
-        value = self.factor()
-        while self.next in ("*", "/"):
-            value = value * self.factor() if self.take() == "*" else value / self.factor()
+        return self.chain(("*", "/"), self.factor)
+
+    def chain(self, operators: tuple[str, ...], operand: Callable[[], Array]) -> Array:
+        value = operand()
+        while self.next in operators:
+            operate = OPERATORS[self.take()]
+            value = operate(*_aligned(value, operand()))
         return value
 
     def factor(self) -> Array:
@@ -220,17 +233,35 @@ class _Reader:
         if token == "(":
             value = self.sum()
             self.expect(")")
-            return value
+            return self.applied(value)
         if token[:1].isdigit():
             return np.asarray(float(token))
         if not _is_name(token):
             found = repr(token) if token else "the end"
             raise self.error(f"{found} stands where a value should", "a name, a number or (")
         if token in self.values:
-            return self.values[token]
+            return self.applied(self.values[token])
         if self.next == "(" and (function := self.function(token)):
             return self.call(token, *function)
         return self.of_cell(token)
+
+    def applied(self, value: Array) -> Array:
+        """Give a value of the step, or its product with the operand that follows it."""
+        turned = self.tokens[:2] == ["^", "T"] and self.follows(2)
+        if turned:
+            del self.tokens[:2]
+        elif not self.follows(0):
+            return value
+        second, other = self.next, self.operand()
+        if self.tokens[:2] == ["^", "T"]:
+            del self.tokens[:2]
+            return value[..., :, None] * other[..., None, :]
+        if value.ndim == other.ndim and turned:
+            return (value * other).sum(-1)
+        if value.ndim != other.ndim + 1:
+            raise self.error(f"{second!r} follows a value", "an operator between the two")
+        matrix = value.swapaxes(-1, -2) if turned else value
+        return (matrix @ other[..., None])[..., 0]
 
     def function(self, name: str) -> tuple[int, Callable[..., Array]] | None:
         attribute = getattr(self.cell, name, None)
@@ -255,14 +286,21 @@ class _Reader:
             raise self.error(
                 f"{name} is unknown", "x, a state, an earlier line, or a tensor or number of it"
             )
-        if value.ndim != 2:
-            return value
-        if self.tokens[:2] == ["^", "T"]:
+        if value.ndim == 2 and self.tokens[:2] == ["^", "T"]:
             del self.tokens[:2]
             value = value.T
-        if self.next == "(" or _is_name(self.next):
-            return self.power() @ value.T
-        return value
+        if value.ndim < 2 or not self.follows(0):
+            return value[None] if value.ndim > 1 else value  # the same for all rows
+        other = self.power()
+        if value.ndim == 2:
+            return other @ value.T
+        heads = other.reshape(len(other), len(value), -1)
+        return np.einsum("bhi,hoi->bho", heads, value).reshape(len(other), -1)
+
+    def follows(self, place: int) -> bool:
+        """Say whether an operand stands at a place among the tokens to come."""
+        token = "".join(self.tokens[place : place + 1])
+        return token == "(" or _is_name(token)
 
     @property
     def next(self) -> str:
@@ -280,6 +318,13 @@ class _Reader:
             f"the docstring of {type(self.cell).__name__} cannot be computed: {found} in "
             f"{str(self.equation)!r}: expected {expected}"
         )
+
+
+def _aligned(a: Array, b: Array) -> tuple[Array, Array]:
+    """Repeat what has fewer dimensions over the last ones: a number for each row or head."""
+    least = max(a.ndim, b.ndim)
+    a, b = (v.reshape(v.shape + (1,) * (least - v.ndim)) if v.ndim > 1 else v for v in (a, b))
+    return a, b
 
 
 def _is_name(token: str) -> bool:

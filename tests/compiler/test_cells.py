@@ -194,6 +194,20 @@ class Delay(Cell):
         return torch.cat([change, torch.ones_like(x)], -1), x, steps + 1
 
 
+class Convolution(Cell):
+    """States that hold what the last two inputs bring along: known before the loop."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden, p=hidden, q=hidden)
+        self.W, self.V = Linear(inputs, hidden), Linear(inputs, hidden)
+
+    def forward(
+        self, x: Tensor, h: Tensor, p: Tensor, q: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        h = sigmoid(self.W(x) + p) * h + tanh(q)
+        return h, h, self.V(x), p
+
+
 CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "MGU": (MGU, Recurrence.MIXING),
     "LayerNormLSTM": (LayerNormLSTM, Recurrence.MIXING),
@@ -207,6 +221,7 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "FastWeights": (FastWeights, Recurrence.MIXING),
     "Aside": (Aside, Recurrence.MIXING),
     "Delay": (Delay, Recurrence.LINEAR),
+    "Convolution": (Convolution, Recurrence.LINEAR),
     "torch-GRUCell": (nn.GRUCell, Recurrence.MIXING),
     "torch-LSTMCell": (nn.LSTMCell, Recurrence.MIXING),
     **{name: (ZOO[name], Recurrence.MIXING) for name in ("Elman", "LSTM", "LSTMP", "GRU")},

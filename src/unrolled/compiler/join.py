@@ -46,7 +46,8 @@ def join(step: Step) -> Step:
             groups.setdefault(key, []).append(node)
     for group in groups.values():
         if len(group) > 1:
-            _side_by_side(graph, [copies[node] for node in group])
+            pieces = _side_by_side(graph, [copies[node] for node in group])
+            copies |= dict(zip(group, pieces, strict=True))
     results = [copies[node] for node in (step.y, *step.after)]
     renewed = replace(
         step,
@@ -60,8 +61,8 @@ def join(step: Step) -> Step:
     return replace(renewed, nodes=reached(results))
 
 
-def _side_by_side(graph: Graph, group: list[Node]) -> None:
-    """Put one linear map in the place of several."""
+def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:
+    """Put one linear map in the place of several, and give its pieces."""
     with graph.inserting_before(group[0]):
         joined = [
             _call(graph, aten.cat.default, list(parts))
@@ -69,11 +70,12 @@ def _side_by_side(graph: Graph, group: list[Node]) -> None:
         ]
         whole = _call(graph, aten.linear.default, group[0].args[0], *joined)
         sizes = [node.meta["val"].shape[-1] for node in group]
-        pieces = _call(graph, aten.split_with_sizes.default, whole, sizes, -1)
-        for i, node in enumerate(group):
-            node.replace_all_uses_with(_call(graph, getitem, pieces, i))
-    for node in group:
+        split = _call(graph, aten.split_with_sizes.default, whole, sizes, -1)
+        pieces = [_call(graph, getitem, split, i) for i in range(len(group))]
+    for node, piece in zip(group, pieces, strict=True):
+        node.replace_all_uses_with(piece)
         graph.erase_node(node)
+    return pieces
 
 
 def _call(graph: Graph, target: Callable[..., object], *arguments: Argument) -> Node:

@@ -1,5 +1,7 @@
 """How the cells of the zoo start out, where their papers do not say otherwise."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import Linear
@@ -58,3 +60,23 @@ def chrono(forget: Linear, longest: int) -> None:
         )
     with torch.no_grad():
         forget.bias.uniform_(1, longest - 1).log_()
+
+
+def start_steps(gate: Linear) -> None:
+    """Let softplus of a gate start anywhere between 0.001 and 0.1, evenly in its logarithm.
+
+    So start the steps of Mamba (Gu & Dao 2023, arXiv:2312.00752), some short and some long.
+
+    Args:
+        gate: the gate; its bias is set.
+
+    Example:
+        >>> gate = Linear(2, 100)
+        >>> start_steps(gate)
+        >>> steps = nn.functional.softplus(gate.bias)
+        >>> 0.0009 < steps.min() < steps.max() < 0.11
+        tensor(True)
+    """
+    steps = torch.empty_like(gate.bias).uniform_(math.log(0.001), math.log(0.1)).exp()
+    with torch.no_grad():
+        gate.bias.copy_(steps.expm1().log())
