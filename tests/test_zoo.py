@@ -317,6 +317,8 @@ SOLVED: dict[str, Recurrence] = {  # cells that a solver may one day run faster 
     "BRC": Recurrence.NONLINEAR,
     "UnICORNN": Recurrence.NONLINEAR,
     "TRNN": Recurrence.LINEAR,
+    "TGRU": Recurrence.LINEAR,
+    "TLSTM": Recurrence.LINEAR,
     "NBRC": Recurrence.MIXING,
 }
 

@@ -36,63 +36,73 @@ class TRNN(Cell):
 class TGRU(Cell):
     """Strongly typed GRU: gates over this input and the one before.
 
-        z  = W_z x + b_z + V_z p
-        f  = sigmoid(W_f x + b_f + V_f p)
-        o  = tanh(W_o x + b_o + V_o p)
-        h' = f * h + z * o
-        p' = x
+        z    = W_z x + b_z + p_z
+        f    = sigmoid(W_f x + b_f + p_f)
+        o    = tanh(W_o x + b_o + p_o)
+        h'   = f * h + z * o
+        p_z' = V_z x
+        p_f' = V_f x
+        p_o' = V_o x
 
-    x (batch, inputs); h, which is also the output, (batch, hidden); p, the input before, (batch,
-    inputs). Balduzzi & Ghifary 2016, arXiv:1602.02218. Departs from the paper in: nothing.
+    x (batch, inputs); h, which is also the output, (batch, hidden); p_z, p_f and p_o (batch,
+    hidden): what the input of the step before gives to the gates, 0 before the first step.
+    Balduzzi & Ghifary 2016, arXiv:1602.02218. Departs from the paper in: nothing.
 
     Example:
         >>> TGRU(3, 5).states
-        {'h': (5,), 'p': (3,)}
+        {'h': (5,), 'p_z': (5,), 'p_f': (5,), 'p_o': (5,)}
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(h=hidden, p=inputs)
+        super().__init__(h=hidden, p_z=hidden, p_f=hidden, p_o=hidden)
         self.W_z, self.V_z = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         self.W_f, self.V_f = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         self.W_o, self.V_o = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         start(self)
 
-    def forward(self, x: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z = self.W_z(x) + self.V_z(p)
-        f = sigmoid(self.W_f(x) + self.V_f(p))
-        o = tanh(self.W_o(x) + self.V_o(p))
+    def forward(
+        self, x: Tensor, h: Tensor, p_z: Tensor, p_f: Tensor, p_o: Tensor
+    ) -> tuple[Tensor, ...]:
+        z = self.W_z(x) + p_z
+        f = sigmoid(self.W_f(x) + p_f)
+        o = tanh(self.W_o(x) + p_o)
         h = f * h + z * o
-        return h, h, x
+        return h, h, self.V_z(x), self.V_f(x), self.V_o(x)
 
 
 class TLSTM(Cell):
     """Strongly typed LSTM: a running mean, and an output that reads it through a gate.
 
-        z  = W_z x + b_z + V_z p
-        f  = sigmoid(W_f x + b_f + V_f p)
-        o  = tanh(W_o x + b_o + V_o p)
-        c' = f * c + (1 - f) * z
-        y  = c' * o
-        p' = x
+        z    = W_z x + b_z + p_z
+        f    = sigmoid(W_f x + b_f + p_f)
+        o    = tanh(W_o x + b_o + p_o)
+        c'   = f * c + (1 - f) * z
+        y    = c' * o
+        p_z' = V_z x
+        p_f' = V_f x
+        p_o' = V_o x
 
-    x (batch, inputs); c and the output (batch, hidden); p, the input before, (batch, inputs).
+    x (batch, inputs); c and the output (batch, hidden); p_z, p_f and p_o (batch, hidden): what the
+    input of the step before gives to the gates, 0 before the first step.
     Balduzzi & Ghifary 2016, arXiv:1602.02218. Departs from the paper in: nothing.
 
     Example:
         >>> TLSTM(3, 5).states
-        {'c': (5,), 'p': (3,)}
+        {'c': (5,), 'p_z': (5,), 'p_f': (5,), 'p_o': (5,)}
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(c=hidden, p=inputs)
+        super().__init__(c=hidden, p_z=hidden, p_f=hidden, p_o=hidden)
         self.W_z, self.V_z = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         self.W_f, self.V_f = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         self.W_o, self.V_o = Linear(inputs, hidden), Linear(inputs, hidden, bias=False)
         start(self)
 
-    def forward(self, x: Tensor, c: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z = self.W_z(x) + self.V_z(p)
-        f = sigmoid(self.W_f(x) + self.V_f(p))
-        o = tanh(self.W_o(x) + self.V_o(p))
+    def forward(
+        self, x: Tensor, c: Tensor, p_z: Tensor, p_f: Tensor, p_o: Tensor
+    ) -> tuple[Tensor, ...]:
+        z = self.W_z(x) + p_z
+        f = sigmoid(self.W_f(x) + p_f)
+        o = tanh(self.W_o(x) + p_o)
         c = f * c + (1 - f) * z
-        return c * o, c, x
+        return c * o, c, self.V_z(x), self.V_f(x), self.V_o(x)
