@@ -20,8 +20,8 @@ class NonFinite:
     step: int
     row: int
     state: str
-    operation: str | None  # torch's name; None where it was in the input or the state before
-    given: str | None  # what already held one: the input, or a state before the first step
+    operation: str | None  # torch's name; None where it was already in what the step was given
+    given: str | None  # what already held one: the input, the state h, the parameter U.weight
 
 
 def first_non_finite(cell: Cell, call: Call, states: Sequence[Tensor]) -> NonFinite | None:
@@ -42,9 +42,9 @@ def first_non_finite(cell: Cell, call: Call, states: Sequence[Tensor]) -> NonFin
     one = slice(row, row + 1)
     before = [s[one] for s in before_steps(call, states, slice(step, step + 1))]
     x = call.xs[step, one].detach()
-    given = {"the input": x} | {
-        f"the state {n}": s for n, s in zip(cell.states, before, strict=True)
-    }
+    given = {"the input": x}
+    given |= {f"the state {n}": s for n, s in zip(cell.states, before, strict=True)}
+    given |= {f"the parameter {n}": p.detach() for n, p in cell.named_parameters()}
     held = next((n for n, value in given.items() if not bool(torch.isfinite(value).all())), None)
     constants = {name: value[one] for name, value in call.constants.items()}
     with torch.no_grad(), _FirstBad() as found:
@@ -67,7 +67,6 @@ class _FirstBad(TorchDispatchMode):
         tensors = value if isinstance(value, tuple) else (value,)
         for tensor in tensors:
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and not self.operation:
-                inner = torch.isfinite(tensor).all()
-                if not bool(inner):
+                if not bool(torch.isfinite(tensor).all()):
                     self.operation = func.overloadpacket.__name__
         return value

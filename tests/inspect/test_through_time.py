@@ -6,8 +6,8 @@ from unrolled import GRU, LSTM, Recurrent
 from unrolled.backends import BACKENDS
 from unrolled.cell import Cell, State, wrap
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.inspect.gradients import carried, gradients, gradients_through_time, reach
 from unrolled.inspect.recording import record
+from unrolled.inspect.through_time import carried, gradients, gradients_through_time, reach
 from unrolled.recurrence import unroll
 from unrolled.zoo import CELLS, Elman
 
