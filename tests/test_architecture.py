@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"equations", "backends"} | CORE,
     "layers": {"zoo"} | CORE,
     "models": {"layers", "zoo"} | CORE,
-    "inspect": {"models", "layers", "files"} | CORE,
+    "inspect": {"models", "layers", "equations", "compiled", "compiler", "backends", "files"}
+    | CORE,
     "tasks": {"inspect", "models", "layers", "zoo", "backends", "files"} | CORE,
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

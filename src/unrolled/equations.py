@@ -133,9 +133,7 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
         >>> {name: value.shape for name, value in step.items()}
         {'y': (2, 5), 'h': (2, 5)}
     """
-    values = {name: np.asarray(value, np.float64) for name, value in {"x": x, **state}.items()}
-    for equation in equations(cell):
-        values[equation.name] = _Reader(cell, equation, values).whole()
+    values = named_values(cell, x, state)
     missing = [name for name in cell.states if f"{name}'" not in values]
     if missing:
         raise ConfigError(
@@ -144,6 +142,31 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
         )
     new = {name: values[f"{name}'"] for name in cell.states}
     return {"y": values.get("y", next(iter(new.values()))), **new}
+
+
+def named_values(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Array]:
+    """Compute every value that a cell's equations name, as `evaluate` does.
+
+    Args:
+        cell: the cell.
+        x: the input, (batch, inputs).
+        state: the state before the step, (batch, *size) for each name.
+
+    Returns:
+        x, the states before the step, and each line's value under its name: ``f``, ``h'``.
+
+    Raises:
+        ConfigError: a line cannot be read, or a name is unknown.
+
+    Example:
+        >>> from unrolled.zoo import GRU
+        >>> list(named_values(GRU(3, 5), np.zeros((2, 3)), {"h": np.ones((2, 5))}))
+        ['x', 'h', 'r', 'z', 'n', "h'"]
+    """
+    values = {name: np.asarray(value, np.float64) for name, value in {"x": x, **state}.items()}
+    for equation in equations(cell):
+        values[equation.name] = _Reader(cell, equation, values).whole()
+    return values
 
 
 def _block(docstring: str) -> list[str]:
