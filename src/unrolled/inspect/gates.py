@@ -106,7 +106,12 @@ def _blocks(
         active = torch.arange(start, steps.stop, device=lengths.device)[:, None] < lengths
         with torch.no_grad(), Activations() as found:
             cell(call.xs[steps].flatten(0, 1), *before, **call.constants)
-        yield start, active, found.seen
+        yield start, active, [(kind, _rows(value, active)) for kind, value in found.seen]
+
+
+def _rows(value: Tensor, active: Tensor) -> Tensor:
+    """Give a value row by row; a gate that reads parameters only is the same in every row."""
+    return value if value.dim() > 1 else value.reshape(1, -1).expand(active.numel(), -1)
 
 
 def before_steps(call: Call, states: Sequence[Tensor], steps: slice) -> list[Tensor]:
