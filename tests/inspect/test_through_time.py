@@ -9,7 +9,7 @@ from unrolled.errors import ConfigError, ShapeError
 from unrolled.inspect.recording import record
 from unrolled.inspect.through_time import carried, gradients, gradients_through_time, reach
 from unrolled.recurrence import unroll
-from unrolled.zoo import CELLS, Elman
+from unrolled.zoo import CELLS, FAMILIES, Elman
 
 TIME, BATCH = 9, 3
 LENGTHS = [9, 4, 0]
@@ -49,8 +49,13 @@ def close(found: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["llvm", "eager"])
-@pytest.mark.parametrize("name", CELLS)
+RUNS = [
+    *((name, "eager") for name in CELLS),
+    *((family[0].__name__, "llvm") for family in FAMILIES),
+]
+
+
+@pytest.mark.parametrize(("name", "backend"), RUNS, ids=map("-".join, RUNS))
 def test_gradients_by_states_are_autograds_on_an_eager_loop(name: str, backend: str) -> None:
     cell = wrap(CELLS[name](4, 6))
     xs = torch.randn(TIME, BATCH, 4)
