@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled import Recurrent, zoo
-from unrolled.cell import Cell
+from unrolled.cell import CellFactory
 from unrolled.errors import ShapeError
 from unrolled.inspect.doctor import diagnose
 from unrolled.inspect.findings import Finding
@@ -64,7 +64,7 @@ def test_a_healthy_model_has_nothing(backend: str) -> None:
 @pytest.mark.parametrize("cells", [(zoo.GRU, zoo.LSTM), (zoo.LSTM, zoo.GRU)], ids=["GRU", "LSTM"])
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
 def test_a_fresh_model_for_words_has_nothing(
-    cells: tuple[type[Cell], type[Cell]], attention: str
+    cells: tuple[CellFactory, CellFactory], attention: str
 ) -> None:
     encoder, decoder = cells
     model = Seq2Seq(
@@ -148,7 +148,7 @@ def test_dead_units() -> None:
 @pytest.mark.parametrize(
     ("cell", "gate", "bias"), [(zoo.LSTM, "f", 0.0), (zoo.GRU, "z", 0.0)], ids=["LSTM", "GRU"]
 )
-def test_a_forget_bias_that_should_start_at_1(cell: type[Cell], gate: str, bias: float) -> None:
+def test_a_forget_bias_that_should_start_at_1(cell: CellFactory, gate: str, bias: float) -> None:
     model = Recurrent(cell, INPUTS, HIDDEN, backend="eager")
     nn.init.constant_(model.cells[0].get_parameter(f"W_{gate}.bias"), bias)
     finding = only(found(model), "forget bias")

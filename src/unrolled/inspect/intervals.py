@@ -25,6 +25,7 @@ def interval(samples: Tensor) -> Interval:
     """Give the mean of independent samples; nothing is known of its spread from a single one.
 
     Example:
+        >>> import torch
         >>> str(interval(torch.tensor([1.0, 2.0, 3.0, 2.0])))
         '2 (1.2 to 2.8)'
     """
@@ -43,6 +44,7 @@ def median(samples: Tensor) -> Interval:
     Infinite samples (larger than could be measured) have their place like any other.
 
     Example:
+        >>> import torch
         >>> str(median(torch.arange(1.0, 12.0)))
         '6 (2 to 10)'
     """
