@@ -43,6 +43,13 @@ class CRF(nn.Module):
     Args:
         tags: how many there are.
 
+    Attributes:
+        transitions: the scores T (tags, tags) of going from one tag, the row, to the next.
+        begins: (tags,) bool, the tags that `decode` may begin with; all, unless it is set.
+        follows: (tags, tags) bool, whether `decode` may go from the row's tag to the column's; all,
+            unless it is set. From every tag that can be reached, one has to be allowed. Both are
+            saved with the weights; probabilities are over all sequences, allowed or not.
+
     Raises:
         ConfigError: there is no tag.
 
@@ -54,6 +61,9 @@ class CRF(nn.Module):
         (torch.Size([7, 2]), True)
     """
 
+    begins: Tensor
+    follows: Tensor
+
     def __init__(self, tags: int) -> None:
         super().__init__()
         if tags < 1:
@@ -61,10 +71,12 @@ class CRF(nn.Module):
         self.recursion = LogSum(tags)
         self.begin = nn.Parameter(torch.zeros(tags))
         self.end = nn.Parameter(torch.zeros(tags))
+        self.register_buffer("begins", torch.ones(tags, dtype=torch.bool))
+        self.register_buffer("follows", torch.ones(tags, tags, dtype=torch.bool))
 
     @property
     def transitions(self) -> Tensor:
-        """The scores (tags, tags) of going from one tag, the row, to the next, the column."""
+        """The scores of going from one tag, the row, to the next, the column."""
         return self.recursion.T
 
     def forward(self, scores: Tensor, tags: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -111,22 +123,8 @@ class CRF(nn.Module):
             return torch.autograd.grad(self.log_partition(free, lengths).sum(), free)[0]
 
     @torch.no_grad()
-    def decode(
-        self,
-        scores: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        begins: Tensor | None = None,
-        follows: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def decode(self, scores: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Find the best sequence of tags of each row (Viterbi 1967, doi:10.1109/TIT.1967.1054010).
-
-        Args:
-            scores: as everywhere.
-            lengths: as everywhere.
-            begins: (tags,) bool, the tags that a sequence may begin with; by default all.
-            follows: (tags, tags) bool, whether the column's tag may follow the row's; by default
-                all may. From every tag that can be reached, one has to be allowed.
 
         Returns:
             The tags (time, batch), 0 behind the end; and the log of their weight (batch,).
@@ -136,8 +134,8 @@ class CRF(nn.Module):
         """
         lengths = self._lengths(scores, lengths)
         never = scores.new_full((), -torch.inf)
-        step = self.transitions if follows is None else self.transitions.where(follows, never)
-        begin = self.begin if begins is None else self.begin.where(begins, never)
+        step = self.transitions.where(self.follows, never)
+        begin = self.begin.where(self.begins, never)
         best = [begin + scores[0]]
         for x in scores[1:]:
             best.append(x + (best[-1][:, :, None] + step).amax(1))

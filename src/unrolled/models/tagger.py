@@ -180,17 +180,10 @@ class Tagger(nn.Module):
         return loss
 
     @torch.no_grad()
-    def decode(
-        self, sentences: Sentences, begins: Tensor | None = None, follows: Tensor | None = None
-    ) -> Tensor:
-        """Give the best tags of the first column, (time, batch), any behind a sentence's end.
-
-        begins, follows: what the tags of a CRF are held to, see `CRF.decode`.
-        """
+    def decode(self, sentences: Sentences) -> Tensor:
+        """Give the best tags of the first column, (time, batch), any behind a sentence's end."""
         scores = self(sentences)[0]
-        if self.crf is None:
-            return scores.argmax(-1)
-        return self.crf.decode(scores, sentences.lengths, begins=begins, follows=follows)[0]
+        return scores.argmax(-1) if self.crf is None else self.crf.decode(scores, sentences.lengths)[0]
 
 
 def _cross_entropy(scores: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
