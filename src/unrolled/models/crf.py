@@ -113,7 +113,7 @@ class CRF(nn.Module):
         return (last["a"] + self.end).logsumexp(-1)
 
     def marginals(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Give the probability of every tag at every step, (time, batch, tags), zero behind the end.
+        """Give the probability (time, batch, tags) of every tag at every step, zero behind the end.
 
         It is the gradient of the log partition by the scores: the backward recursion is the forward
         one's own backward pass (Eisner 2016). It carries no gradient itself. Raises as `forward`.

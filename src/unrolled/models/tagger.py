@@ -135,7 +135,9 @@ class Tagger(nn.Module):
         self.spelling = Spelling(
             letters, embedding=letter_embedding, hidden=letter_hidden, cell=letter_cell or cell
         )
-        self.features = nn.EmbeddingBag(features, feature_embedding, mode="sum") if features else None
+        self.features = (
+            nn.EmbeddingBag(features, feature_embedding, mode="sum") if features else None
+        )
         inputs = embedding + self.spelling.outputs + (feature_embedding if features else 0)
         self.recurrent = Recurrent(
             cell, inputs, hidden, layers=layers, bidirectional=True, dropout=dropout
@@ -183,7 +185,9 @@ class Tagger(nn.Module):
     def decode(self, sentences: Sentences) -> Tensor:
         """Give the best tags of the first column, (time, batch), any behind a sentence's end."""
         scores = self(sentences)[0]
-        return scores.argmax(-1) if self.crf is None else self.crf.decode(scores, sentences.lengths)[0]
+        return (
+            scores.argmax(-1) if self.crf is None else self.crf.decode(scores, sentences.lengths)[0]
+        )
 
 
 def _cross_entropy(scores: Tensor, wanted: Tensor, smoothing: float) -> Tensor:

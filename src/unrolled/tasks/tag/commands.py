@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +16,6 @@ from unrolled.tasks.scores import save_scores
 from unrolled.tasks.tag.annotator import Annotator, build_model
 from unrolled.tasks.tag.config import EvaluateConfig, PredictConfig, TagConfig
 from unrolled.tasks.tag.data import (
-    HELD_OUT,
     build_lexicon,
     load_data,
     load_sentences,
@@ -26,7 +25,7 @@ from unrolled.tasks.tag.evaluation import Evaluation, scored_as_spans
 from unrolled.tasks.tag.evaluation import evaluate as score
 from unrolled.tasks.tag.lesson import TagLesson
 from unrolled.tasks.tag.lexicon import Lexicon, Speller
-from unrolled.tasks.tag.sentences import Form, Sentence, read_sentences, write_sentence
+from unrolled.tasks.tag.sentences import Form, Sentence, read_groups, write_sentence
 from unrolled.tasks.trained import load_best, read_settings
 
 NEEDS = ("config.toml", "model.safetensors", "lexicon.json")
@@ -68,7 +67,7 @@ def evaluate(path: Path, settings: EvaluateConfig) -> Evaluation:
     """
     saved, annotator = open_run(path, settings.device)
     if settings.data is None:
-        name, data = "dev", saved.data.dev or HELD_OUT
+        name, data = "dev", saved.data.dev or Path("held out")
         form = make_form(saved.data.dev or saved.data.train, saved.data.form, saved.data)
         sentences = load_data(saved.data, saved.training.seed, Progress())[1]
     else:
@@ -99,22 +98,22 @@ def predict(path: Path, settings: PredictConfig, files: Sequence[Path] = ()) -> 
     with opened_stream(source, "write a sentence") as stream:
         saved, annotator = open_run(path, settings.device)
         form = make_form(source, settings.form, saved.data, tagged=False)
-        sentences = read_sentences(
+        groups = read_groups(
             stream,
             str(source or "stdin"),
             form,
             max_line=saved.data.max_line,
             max_words=saved.data.max_words,
         )
-        together = TOGETHER if source is not None else 1  # a person at a pipe wants an answer now
-        return write_tagged(annotator, sentences, form, together, sys.stdout.buffer, sys.stderr)
+        if source is not None:  # nobody waits for the first: larger groups are faster
+            groups = _regrouped(itertools.chain.from_iterable(groups))
+        return write_tagged(annotator, groups, form, sys.stdout.buffer, sys.stderr)
 
 
 def write_tagged(
     annotator: Annotator,
-    sentences: Iterator[Sentence],
+    groups: Iterable[Sequence[Sentence]],
     form: Form,
-    together: int,
     out: IO[bytes],
     err: IO[str],
 ) -> int:
@@ -122,9 +121,8 @@ def write_tagged(
 
     Args:
         annotator: gives the tags.
-        sentences: in any number: only those that are tagged together are held.
+        groups: sentences that are tagged together, in any number; a group is held at a time.
         form: how they are written.
-        together: how many are tagged together at most.
         out: where they go, in UTF-8.
         err: where faults go, a line each.
 
@@ -132,7 +130,7 @@ def write_tagged(
         How many had a fault.
     """
     faults = 0
-    while some := list(itertools.islice(sentences, together)):
+    for some in groups:
         tags = iter(annotator.tag([s.words for s in some if not s.fault]))
         for sentence in some:
             if sentence.fault:
@@ -142,3 +140,8 @@ def write_tagged(
             out.write(write_sentence(sentence, form, found).encode())
         out.flush()
     return faults
+
+
+def _regrouped(sentences: Iterator[Sentence]) -> Iterator[list[Sentence]]:
+    while some := list(itertools.islice(sentences, TOGETHER)):
+        yield some

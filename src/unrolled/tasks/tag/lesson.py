@@ -17,7 +17,7 @@ from unrolled.tasks.standing import Standing
 from unrolled.tasks.tag import report
 from unrolled.tasks.tag.annotator import Annotator
 from unrolled.tasks.tag.config import TagConfig
-from unrolled.tasks.tag.data import HELD_OUT, fingerprint
+from unrolled.tasks.tag.data import fingerprint
 from unrolled.tasks.tag.evaluation import evaluate, scored_as_spans
 from unrolled.tasks.tag.lexicon import Lexicon, Speller
 from unrolled.tasks.tag.sentences import Sentence
@@ -123,7 +123,7 @@ class TagLesson(Lesson[Tagger]):
         """Score the best weights on all dev sentences, and write the report."""
         annotator = Annotator(load_best(run, self.model), self.lexicon, self.speller)
         evaluation = evaluate(annotator, self.dev, spans=self.spans)
-        save_scores(run, "dev", settings.data.dev or HELD_OUT, evaluation.record())
+        save_scores(run, "dev", settings.data.dev or Path("held out"), evaluation.record())
         report.write_report(run, settings, standing, evaluation)
 
 

@@ -40,8 +40,13 @@ def shape(word: str) -> str:
     >>> shape("McDonald's"), shape("F-16s"), shape("AP")
     ("XxXx'x", 'X-0x', 'X')
     """
-    signs = ("X" if c.isupper() else "x" if c.isalpha() else "0" if c.isdigit() else c for c in word)
-    return "".join(sign for sign, _ in groupby(signs))
+    return "".join(sign for sign, _ in groupby(map(_sign, word)))
+
+
+def _sign(letter: str) -> str:
+    if letter.isalpha():
+        return "X" if letter.isupper() else "x"
+    return "0" if letter.isdigit() else letter
 
 
 KINDS: dict[str, Callable[[str, str], str]] = {  # of features: (word, its key) -> what it has

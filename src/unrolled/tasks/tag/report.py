@@ -82,7 +82,14 @@ def _spans(found: Evaluation) -> page.Table:
     spans = found.spans or {}
     columns = ["spans", "F1", "precision", "recall", "expected", "found"]
     rows = [
-        (kind, f"{c.f1:.1%}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.expected:,}", f"{c.found:,}")
+        (
+            kind,
+            f"{c.f1:.1%}",
+            f"{c.precision:.1%}",
+            f"{c.recall:.1%}",
+            f"{c.expected:,}",
+            f"{c.found:,}",
+        )
         for kind, c in {"all": together(spans.values()), **spans}.items()
     ]
     return page.Table("Spans: right if kind, start and end are", columns, rows, columns[1:])
@@ -126,7 +133,10 @@ def _mistakes(found: Evaluation) -> list[page.Block]:
     return [
         page.Figure(chart, "The tags that are taken for one another most often."),
         page.Table(
-            "Words tagged wrongly most often", ["word", "expected", "got", "times"], often, ["times"]
+            "Words tagged wrongly most often",
+            ["word", "expected", "got", "times"],
+            often,
+            ["times"],
         ),
         page.Table(
             "Some sentences and their mistakes",

@@ -1,5 +1,6 @@
 """Files of tagged sentences: CoNLL-U, columns and plain lines, read strictly and written back."""
 
+import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -166,7 +167,7 @@ def form_of(path: Path | None, wanted: str = "auto") -> str:
 def read_sentences(
     stream: IO[bytes], name: str, form: Form, *, max_line: int, max_words: int
 ) -> Iterator[Sentence]:
-    r"""Read sentences one by one, as soon as each is there, in bounded memory.
+    r"""Read sentences one by one, in bounded memory.
 
     The text is UTF-8; a byte order mark and CRLF line ends are dropped. A sentence that cannot be
     used comes with its fault in its place.
@@ -180,8 +181,17 @@ def read_sentences(
     >>> [s.words for s in read_sentences(io.BytesIO(text), "-", Columns(), max_line=9, max_words=9)]
     [('buy', 'books')]
     """
+    groups = read_groups(stream, name, form, max_line=max_line, max_words=max_words)
+    return itertools.chain.from_iterable(groups)
+
+
+def read_groups(
+    stream: IO[bytes], name: str, form: Form, *, max_line: int, max_words: int
+) -> Iterator[list[Sentence]]:
+    """Read sentences as `read_sentences` does, as many at once as arrive together, or none."""
     block = _Block(form, max_words)
     for lines in readings(stream, name, max_line, lambda text: (text,)):
+        group: list[Sentence] = []
         for line in lines:
             blank = not line.text.strip() and not line.fault
             if not form.blocks and not blank:
@@ -192,10 +202,11 @@ def read_sentences(
             elif not blank:
                 block.add(line.where, line.text, line.fault)
             if (blank or not form.blocks) and block.where:
-                yield block.sentence()
+                group.append(block.sentence())
                 block = _Block(form, max_words)
+        yield group
     if block.where:
-        yield block.sentence()
+        yield [block.sentence()]
 
 
 class _Block:
