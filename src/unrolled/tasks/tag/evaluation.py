@@ -68,8 +68,8 @@ class Evaluation:
         if self.unseen:
             names = ", ".join(tag for tag, _ in self.unseen.most_common(NAMED))
             lines.append(
-                f"unseen tags    {self.unseen.total():7,}  words have tags that training never had: "
-                f"all are counted as wrong: {names}{', ...' if len(self.unseen) > NAMED else ''}"
+                f"unseen tags    {self.unseen.total():7,}  words have tags that training never "
+                f"had, so they are wrong: {names}{', ...' if len(self.unseen) > NAMED else ''}"
             )
         speed = self.words / max(self.seconds, 1e-9)
         return [*lines, f"time           {self.seconds:5.1f} s  ({speed:,.0f} words a second)"]
