@@ -34,7 +34,7 @@ from unrolled.tasks.tag.lexicon import Lexicon, Speller
 FILE = "tagging/ud_english_ewt/en_ewt-ud-train.conllu.gz"
 RESULTS = Path(__file__).parent / "results"
 GATES = "ifgo"
-SIZES = {"embedding": 100, "letter_embedding": 50, "letter_hidden": 100}
+EMBEDDING, LETTER_EMBEDDING, LETTER_HIDDEN = 100, 50, 100
 
 
 class Packed(nn.Module):
@@ -46,8 +46,8 @@ class Packed(nn.Module):
         self.words = nn.Embedding.from_pretrained(ours.embedding.weight.detach().clone(), False)
         letters = ours.spelling.embedding.weight.detach().clone()
         self.letters = nn.Embedding.from_pretrained(letters, False)
-        self.spelling = nn.LSTM(letters.shape[1], SIZES["letter_hidden"], bidirectional=True)
-        inputs = self.words.embedding_dim + 2 * SIZES["letter_hidden"]
+        self.spelling = nn.LSTM(letters.shape[1], LETTER_HIDDEN, bidirectional=True)
+        inputs = self.words.embedding_dim + 2 * LETTER_HIDDEN
         self.recurrent = nn.LSTM(inputs, hidden, num_layers=layers, bidirectional=True)
         self.head = nn.Linear(2 * hidden, ours.head.out_features)
         self.head.load_state_dict(ours.head.state_dict())
@@ -57,6 +57,7 @@ class Packed(nn.Module):
     def forward(self, sentences: Sequence[tuple[list[int], list[list[int]]]]) -> Tensor:
         """Score the tags of sentences of words and their letters, (time, batch, tags)."""
         spelt = [tuple(word) for _, words in sentences for word in words]
+        places = None
         if self.distinct:
             place = {word: i for i, word in enumerate(dict.fromkeys(spelt))}
             places = torch.tensor([place[word] for word in spelt])
@@ -66,7 +67,7 @@ class Packed(nn.Module):
         packed = pack_padded_sequence(self.letters(letters), lengths, enforce_sorted=False)
         _, (last, _) = self.spelling(packed)
         spelling = torch.cat([last[0], last[1]], -1)
-        if self.distinct:
+        if places is not None:
             spelling = spelling[places]
         ids = pad_sequence([torch.tensor(ids) for ids, _ in sentences])
         lengths = torch.tensor([len(ids) for ids, _ in sentences])
@@ -102,9 +103,11 @@ def main() -> None:
         lexicon.size,
         [len(tags)],
         cell=zoo.LSTM,
+        embedding=EMBEDDING,
+        letter_embedding=LETTER_EMBEDDING,
+        letter_hidden=LETTER_HIDDEN,
         hidden=arguments.hidden,
         layers=arguments.layers,
-        **SIZES,
     )
     theirs = Packed(ours, arguments.hidden, arguments.layers, arguments.distinct)
     lengths = [len(s.words) for s in sentences]

@@ -73,8 +73,9 @@ def end_to_end(words: Sequence[Sequence[int]]) -> Letters:
     begins = torch.zeros(ids.shape, dtype=torch.bool)
     at = torch.tensor(starts)
     begins[at[:, 1], at[:, 0]] = True
-    row, step, size = torch.tensor(placed).unbind(1)
-    return Letters(ids, begins, step * len(rows) + row, (step + size - 1) * len(rows) + row)
+    rank, step, size = torch.tensor(placed).unbind(1)
+    first, last = (at * len(rows) + rank for at in (step, step + size - 1))
+    return Letters(ids, begins, first, last)
 
 
 class Spelling(nn.Module):

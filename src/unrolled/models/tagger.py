@@ -35,8 +35,8 @@ class Sentences:
     def to(self, device: torch.device) -> "Sentences":
         """Give the same on a device."""
         features = None if self.features is None else self.features.to(device)
-        parts = (self.ids, self.lengths, self.places, self.letters)
-        return Sentences(*(part.to(device) for part in parts), features)
+        ids, lengths, places = (x.to(device) for x in (self.ids, self.lengths, self.places))
+        return Sentences(ids, lengths, places, self.letters.to(device), features)
 
 
 class WordDropout(nn.Module):

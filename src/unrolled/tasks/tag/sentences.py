@@ -260,8 +260,8 @@ class _Block:
             self.faults(self.where, "no words, only comments; delete them, or write the words")
         if self.fault:
             return Sentence(tuple(self.lines), (), (), (), self.where, self.fault)
-        parts = (self.lines, self.places, self.words, self.tags)
-        return Sentence(*map(tuple, parts), self.where)  # pyright: ignore[reportArgumentType]
+        lines, places = tuple(self.lines), tuple(self.places)
+        return Sentence(lines, places, tuple(self.words), tuple(self.tags), self.where)
 
 
 def write_sentence(sentence: Sentence, form: Form, tags: Sequence[str]) -> str:
