@@ -1,5 +1,6 @@
 """Tagging from the command line: learnt, scored and written back."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -57,9 +58,8 @@ def test_names_are_scored_as_spans(unrolled, trained_names: Path, files, tmp_pat
     assert next(iter(scores)) == "data" and scores["spans"]["person"]["f1"] > 0.9
     assert "all spans" in ended.out and "F1: precision" in ended.out
     tags = [line.split("\t")[1] if line else "" for line in out.read_text().splitlines()]
-    assert all(
-        before != "O" for before, tag in zip(["O", *tags], tags, strict=False) if tag[:1] == "I"
-    )
+    pairs = itertools.pairwise(["O", *tags])
+    assert all(before != "O" for before, tag in pairs if tag.startswith("I"))
 
 
 def test_tags_that_training_never_had_are_wrong_and_said_so(

@@ -110,6 +110,8 @@ class Columns(Form):
     def row(self, text: str, words: int) -> tuple[str, tuple[str, ...]]:
         """Read a line: a word, and its tag if there is more than one column."""
         fields = self._fields(text)
+        if self.tagged and len(fields) == 1:
+            raise DataError(f"{shown(text)} has no tag; write it after the word and a tab")
         self.count = self.count or len(fields)
         if len(fields) != self.count:
             raise DataError(
@@ -118,8 +120,6 @@ class Columns(Form):
             )
         if "" in (fields[0].strip(), fields[-1].strip()):
             raise DataError(f"the word or its tag is empty in {shown(text)}; write both")
-        if self.tagged and len(fields) == 1:
-            raise DataError(f"{shown(text)} has no tag; write it after the word and a tab")
         return fields[0], (fields[-1],)
 
     def filled(self, text: str, tag: str) -> str:
