@@ -34,8 +34,9 @@ class Set:
 
 
 def _treebank(folder: str, name: str, minutes: float, train: str = "conllu") -> Set:
-    files = [f"tagging/{folder}/{name}-ud-{side}.conllu" for side in ("dev", "test")]
-    return Set(f"tagging/{folder}/{name}-ud-train.{train}", *files, "pos", minutes)
+    start = f"tagging/{folder}/{name}-ud"
+    dev, test = f"{start}-dev.conllu", f"{start}-test.conllu"
+    return Set(f"{start}-train.{train}", dev, test, "pos", minutes)
 
 
 SETS = {

@@ -81,7 +81,7 @@ def main() -> None:
     """Check, time, print and record."""
     parser = argparse.ArgumentParser(description="Time the training of a tagger.")
     parser.add_argument("--hidden", type=int, default=256, help="units over words, one direction")
-    parser.add_argument("--layers", type=int, default=2, help="over words")
+    parser.add_argument("--layers", type=int, default=1, help="over words")
     parser.add_argument("--batch", type=int, default=32, help="sentences of a step")
     parser.add_argument("--steps", type=int, default=10, help="of a repeat")
     parser.add_argument("--repeats", type=int, default=5)

@@ -85,6 +85,12 @@ def test_bad_sentences_stop_training_or_are_counted(unrolled, files, tmp_path: P
     assert "57 sentences of" in ended.err and "3 sentences to score on" in ended.err
 
 
+def test_a_column_that_nobody_named_is_not_filled_in(unrolled, trained_names: Path, files) -> None:
+    ended = unrolled("predict", trained_names, files.dev)
+    assert (ended.code, ended.out) == (2, "")
+    assert "dev.conllu: is CoNLL-U, and the run learnt from columns" in ended.err
+
+
 def test_a_pipe_is_answered(unrolled, trained: Path, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("Don Miko tapas\n")
     with (tmp_path / "in").open() as stream:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from unrolled.errors import DataError
+from unrolled.errors import ConfigError, DataError
 from unrolled.tasks.lines import opened
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.tag import config
@@ -15,13 +15,32 @@ from unrolled.tasks.tag.sentences import FORMS, Form, Sentence, form_of, read_se
 HELD_OUT = 0.05  # of the sentences, where there is no dev file
 
 
+def column_names(data: config.Data) -> list[str]:
+    """Name the columns that a run learns, the wanted one first; of columns it is the last.
+
+    >>> column_names(config.Data(Path("a.conllu"), column="xpos", also=("upos", "xpos")))
+    ['xpos', 'upos']
+    >>> column_names(config.Data(Path("a.iob")))
+    ['last']
+    """
+    if form_of(data.train, data.form) != "conllu":
+        return ["last"]
+    return [data.column, *(name for name in data.also if name != data.column)]
+
+
 def make_form(path: Path | None, wanted: str, data: config.Data, *, tagged: bool = True) -> Form:
-    """Give the form of a file, with the columns that the settings name.
+    """Give the form of a file, with the columns that a run learnt.
 
     tagged: whether its words need tags; then the columns that are learnt beside are read too.
+    Raises ConfigError for CoNLL-U where the run learnt from a file that is none.
     """
-    also = [name for name in data.also if name != data.column] if tagged else []
-    return FORMS[form_of(path, wanted)]([data.column, *also], tagged=tagged)
+    names, form = column_names(data), form_of(path, wanted)
+    if form == "conllu" and names == ["last"]:
+        raise ConfigError(
+            f"{path or 'stdin'}: is CoNLL-U, and the run learnt from columns, so nobody said which "
+            "of its columns is meant; give a file with a word and its tag a line"
+        )
+    return FORMS[form](names if tagged else names[:1], tagged=tagged)
 
 
 def load_sentences(
@@ -83,11 +102,9 @@ def load_data(
 
 def build_lexicon(sentences: Sequence[Sentence], data: config.Data) -> Lexicon:
     """Collect the words and the tags of the sentences to learn from."""
-    names = [data.column, *(name for name in data.also if name != data.column)]
-    width = min(len(sentence.tags[0]) for sentence in sentences)  # columns has but one
     tags = {
         name: [[tags[i] for tags in sentence.tags] for sentence in sentences]
-        for i, name in enumerate(names[:width])
+        for i, name in enumerate(column_names(data))
     }
     return Lexicon.build([s.words for s in sentences], tags, least_count=data.least_count)
 

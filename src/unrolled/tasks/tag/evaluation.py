@@ -61,7 +61,7 @@ class Evaluation:
         if words:
             lines.append(
                 f"unknown words  {1 - wrong / words:7.2%}  ({wrong:,} of {words:,} wrong: words "
-                "that training never had, whatever their case and digits)"
+                "that the lexicon lacks, whatever their case and digits)"
             )
         if self.spans is not None:
             lines += _span_lines(self.spans)

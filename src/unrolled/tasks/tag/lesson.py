@@ -52,7 +52,7 @@ class TagLesson(Lesson[Tagger]):
         self.speller = Speller(lexicon, settings.data.most_letters)
         ids = [{tag: id for id, tag in enumerate(tags)} for tags in lexicon.tags.values()]
         self.tags = [
-            torch.tensor([[of[t] for of, t in zip(ids, tags, strict=False)] for tags in s.tags])
+            torch.tensor([[of[t] for of, t in zip(ids, tags, strict=True)] for tags in s.tags])
             for s in train
         ]
         self.spans = scored_as_spans(settings.data.spans, lexicon)

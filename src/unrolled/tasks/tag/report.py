@@ -9,6 +9,7 @@ from unrolled.tasks.report import learning
 from unrolled.tasks.run import Run
 from unrolled.tasks.standing import Standing
 from unrolled.tasks.tag.config import TagConfig
+from unrolled.tasks.tag.data import column_names
 from unrolled.tasks.tag.evaluation import Evaluation
 from unrolled.tasks.tag.spans import together
 
@@ -38,7 +39,7 @@ def write_report(run: Run, settings: TagConfig, standing: Standing, found: Evalu
         curves = {"spans": "span_error_rate", **curves}
     model = settings.model
     facts = {
-        "column": settings.data.column,
+        "column": column_names(settings.data)[0],
         "cell": model.cell + (f", letters {model.letter_cell}" if model.letter_cell else ""),
         "units": f"{model.hidden:,} over words, {model.letter_hidden:,} over letters",
         "layers": str(model.layers),
