@@ -93,7 +93,8 @@ def main() -> None:
         sys.exit("set UNROLLED_DATA to the folder of the data sets")
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-    path, data = Path(folder) / FILE, Data()
+    path = Path(folder) / FILE
+    data = Data(path)
     form = make_form(path, "auto", data)
     sentences = load_sentences(path, form, data, skip_bad=False, progress=Progress())
     lexicon = build_lexicon(sentences, data)

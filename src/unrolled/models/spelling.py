@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -46,36 +47,45 @@ def end_to_end(words: Sequence[Sequence[int]]) -> Letters:
         >>> letters.ids.shape, letters.first.tolist(), letters.last.tolist()
         (torch.Size([16, 2]), [1, 0, 19], [17, 30, 31])
     """
-    order = sorted(range(len(words)), key=lambda i: len(words[i]))
     waiting: dict[int, list[int]] = {}
-    for i in order:
-        waiting.setdefault(len(words[i]), []).append(i)
-    steps = max(LEAST_STEPS, len(words[order[-1]]))
-    rows: list[list[int]] = []
-    starts: list[tuple[int, int]] = []  # row and step at which something begins
-    placed: list[tuple[int, int, int]] = [(0, 0, 0)] * len(words)
-    sizes = sorted(waiting, reverse=True)
+    for i, word in enumerate(words):
+        waiting.setdefault(len(word), []).append(i)
+    steps = max(LEAST_STEPS, *waiting)
+    laid: list[int] = []  # words in the order of the rows
+    at: list[tuple[int, int]] = []  # the row and the step at which each of them begins
+    ends: list[tuple[int, int]] = []  # where the filling begins
+    sizes, rows = sorted(waiting, reverse=True), 0
     while sizes:
-        row: list[int] = []
+        room = steps
         for size in sizes:
-            there = waiting[size]
-            while there and len(row) + size <= steps:
-                i = there.pop()
-                placed[i] = (len(rows), len(row), size)
-                starts.append((len(rows), len(row)))
-                row += words[i]
-        if len(row) < steps:
-            starts.append((len(rows), len(row)))
-            row += [0] * (steps - len(row))
-        rows.append(row)
+            count = min(room // size, len(waiting[size]))
+            for _ in range(count):
+                laid.append(waiting[size].pop())
+                at.append((rows, steps - room))
+                room -= size
+        if room:
+            ends.append((rows, steps - room))
         sizes = [size for size in sizes if waiting[size]]
-    ids = torch.tensor(rows).T.contiguous()
-    begins = torch.zeros(ids.shape, dtype=torch.bool)
-    at = torch.tensor(starts)
-    begins[at[:, 1], at[:, 0]] = True
-    rank, step, size = torch.tensor(placed).unbind(1)
-    first, last = (at * len(rows) + rank for at in (step, step + size - 1))
-    return Letters(ids, begins, first, last)
+        rows += 1
+
+    def places(pairs: list[tuple[int, int]]) -> Tensor:
+        row, step = torch.tensor(pairs).reshape(-1, 2).long().unbind(1)
+        return step * rows + row
+
+    first, which = places(at), torch.tensor(laid)
+    lengths = torch.tensor([len(words[i]) for i in laid])
+    letters = torch.tensor(list(chain.from_iterable(words[i] for i in laid)))
+    before = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+    numbers = torch.arange(len(letters)) - before  # of each letter in its word
+    ids = torch.zeros(steps * rows, dtype=torch.long)
+    ids[torch.repeat_interleave(first, lengths) + numbers * rows] = letters
+    begins = torch.zeros(steps * rows, dtype=torch.bool)
+    begins[first] = begins[places(ends)] = True
+    own = torch.empty_like(which)
+    own[which] = torch.arange(len(words))
+    last = first + (lengths - 1) * rows
+    shape = (steps, rows)
+    return Letters(ids.view(shape), begins.view(shape), first[own], last[own])
 
 
 class Spelling(nn.Module):

@@ -126,7 +126,8 @@ def test_real_files_are_read_whole(data_folder: Path, side: str) -> None:
     from unrolled.tasks.tag.data import load_sentences, make_form
 
     counts = {"dev": (800, 11_514), "test": (800, 11_955)}[side]
-    path, data = data_folder / f"tagging/ud_vietnamese_vtb/vi_vtb-ud-{side}.conllu", Data()
+    path = data_folder / f"tagging/ud_vietnamese_vtb/vi_vtb-ud-{side}.conllu"
+    data = Data(path)
     found = load_sentences(
         path, make_form(path, "auto", data), data, skip_bad=False, progress=Progress()
     )

@@ -17,6 +17,7 @@ from unrolled.errors import DataError
 from unrolled.files import write_atomically
 from unrolled.models.spelling import end_to_end
 from unrolled.models.tagger import UNKNOWN, Sentences
+from unrolled.tasks.batches import pad
 
 FORMAT = ("unrolled-lexicon", 1)  # name and version of the file
 DISTINCT = 1 << 17  # words whose ids are kept at hand
@@ -226,10 +227,9 @@ class Speller:
     def batch(self, sentences: Sequence[Sequence[str]]) -> Sentences:
         """Lay sentences, each of one word or more, side by side and spell each word once."""
         distinct: dict[str, int] = {}
-        rows = [torch.tensor([distinct.setdefault(w, len(distinct)) for w in s]) for s in sentences]
-        places = torch.nn.utils.rnn.pad_sequence(rows)
+        rows = [[distinct.setdefault(word, len(distinct)) for word in s] for s in sentences]
+        places, lengths = pad(rows, 0)
         entries = [self._entry(word) for word in distinct]
-        lengths = torch.tensor([len(sentence) for sentence in sentences])
         behind = torch.arange(len(places))[:, None] >= lengths
         ids = torch.tensor([entry.id for entry in entries])[places].masked_fill(behind, 0)
         features = torch.tensor([entry.features for entry in entries])
