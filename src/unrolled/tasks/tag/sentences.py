@@ -177,7 +177,7 @@ def read_sentences(
     Raises DataError if the stream itself cannot be read.
 
     >>> import io
-    >>> text = b"buy\tVERB\nbooks\tNOUN\n"
+    >>> text = b"buy\tVB\nbooks\tNN\n"
     >>> [s.words for s in read_sentences(io.BytesIO(text), "-", Columns(), max_line=9, max_words=9)]
     [('buy', 'books')]
     """
