@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo test lint bench bench-zoo clean
+.PHONY: help setup demo test laws lint bench bench-zoo clean
 
 help:
 	@echo "make demo    train a model of English pronunciation (about ten minutes) and write its report"
 	@echo "make test    run the tests"
+	@echo "make laws    hold every cell to every law, compiled for both float types (some minutes)"
 	@echo "make lint    check format, style and types"
 	@echo "make bench   measure speed against torch.nn"
 	@echo "make bench-zoo  measure every cell against its own loop, and write docs/zoo.md"
@@ -22,6 +23,9 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+laws: .venv/.dev
+	UNROLLED_ALL_LAWS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_zoo.py
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

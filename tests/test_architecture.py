@@ -23,12 +23,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compiled": {"operation", "loop", "compiler", "backends", "cell", "errors"},
     "explanation": {"compiler", "backends", "cell", "errors"},
     "recurrence": {"compiled", "backends", "cell", "errors"},
-    "zoo": {"cell"},
+    "zoo": {"cell", "errors"},
     "equations": CORE,
     "testing": {"equations", "backends"} | CORE,
     "layers": {"zoo"} | CORE,
     "models": {"layers", "zoo"} | CORE,
-    "inspect": {"models", "layers", "files"} | CORE,
+    "inspect": {"models", "layers", "equations", "compiled", "compiler", "backends", "files"}
+    | CORE,
     "tasks": {"inspect", "models", "layers", "zoo", "backends", "files"} | CORE,
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -23,7 +23,7 @@ class Parts(Cell):
         self.v = nn.Parameter(torch.tensor([10.0, 20.0]))
         self.b_v = nn.Parameter(torch.tensor([7.0, 7.0]))
         self.rate = 0.25
-        self.act, self.layer = torch.tanh, nn.ReLU()
+        self.act, self.layer, self.none = torch.tanh, nn.ReLU(), nn.Identity()
 
 
 def stated(docstring: str, kind: type[Cell] = Parts) -> Cell:
@@ -64,9 +64,16 @@ VALUES = [
     ("logsigmoid(a)", np.log(1 / (1 + np.exp(-A)))),
     ("relu(a) + abs(a)", np.maximum(A, 0) + np.abs(A)),
     ("max(a, 0) + min(a, b)", np.maximum(A, 0) + np.minimum(A, B)),
+    ("silu(a)", A / (1 + np.exp(-A))),
+    ("identity(a)", A),
+    ("unit(b)", B / np.sqrt(13)),
     ("act(a)", np.tanh(A)),
     ("layer(a)", np.maximum(A, 0)),
+    ("none(a)", A),
     ("exp(log(sqrt(b)))", np.sqrt(B)),
+    ("floor(b / 2) + round(a * 0.9)", np.array([[1.0, 0.0]])),
+    ("layernorm(b)", np.array([[-1.0, 1.0]]) / np.sqrt(1 + 4e-5)),
+    ("part(b, 1, 2) * part(b, 0, 2) + a", 6 + A),
 ]
 
 
@@ -83,6 +90,46 @@ def test_a_matrix_and_its_bias_are_those_of_the_linear() -> None:
         a, b = x @ cell.W.weight.T + cell.W_f.bias, x @ cell.W_f.weight.T  # pyright: ignore
     np.testing.assert_allclose(new["a"], a, rtol=1e-6)
     np.testing.assert_allclose(new["b"], b, rtol=1e-6)
+
+
+class Matrices(Cell):
+    """Has a matrix of two heads for a state, and a number and a matrix for each head."""
+
+    def __init__(self) -> None:
+        super().__init__(S=(2, 2, 3), h=4)
+        self.heads = 2
+        self.R = nn.Parameter(torch.randn(2, 3, 2))
+        self.rate = nn.Parameter(torch.randn(2, 1, 1))
+
+
+PER_HEAD = {  # an expression, and the same by einsum
+    "S k": ("bnij,bnj->bni", ("S", "k")),
+    "S^T v": ("bnij,bni->bnj", ("S", "v")),
+    "v k^T": ("bni,bnj->bnij", ("v", "k")),
+    "v^T v": ("bni,bni->bn", ("v", "v")),
+    "a * S": ("bn,bnij->bnij", ("a", "S")),
+    "v * S": ("bni,bnij->bnij", ("v", "S")),
+    "S * rate": ("bnij,nxy->bnij", ("S", "rate")),
+    "a * v k^T": ("bn,bni,bnj->bnij", ("a", "v", "k")),
+    "(v - v + S k) k^T": ("bnij,bnj,bnk->bnik", ("S", "k", "k")),
+    "split(R h, heads)": ("bni,noi->bno", ("v", "R")),
+}
+
+
+@pytest.mark.parametrize("expression", PER_HEAD)
+def test_a_head_has_a_matrix_of_its_own(expression: str) -> None:
+    random = np.random.default_rng(0)
+    given = {"S": random.normal(size=(5, 2, 2, 3)), "h": random.normal(size=(5, 4))}
+    x = random.normal(size=(5, 6))
+    lines = "    v = split(h, heads)\n    k = split(x, heads)\n    a = v^T v\n"
+    lines += f"    y = flat({expression})\n    S' = S\n    h' = h\n"
+    cell = stated(f"A cell.\n\n{lines}", Matrices)
+    v, k = given["h"].reshape(5, 2, 2), x.reshape(5, 2, 3)
+    known = {"v": v, "k": k, "a": (v * v).sum(-1), "S": given["S"]}
+    known |= {n: p.detach().double().numpy() for n, p in cell.named_parameters()}
+    formula, names = PER_HEAD[expression]
+    expected = np.einsum(formula, *(known[name] for name in names)).reshape(5, -1)
+    np.testing.assert_allclose(evaluate(cell, x, given)["y"], expected)
 
 
 def test_a_name_with_a_prime_is_the_new_state_and_without_it_the_old() -> None:
@@ -103,6 +150,22 @@ def test_a_line_that_gives_no_name_continues_the_one_before() -> None:
         "A cell.\n\n    a' = a\n         + b\n\n    b' = b\n\nMore = words.\n\n    c = 1\n"
     )
     assert equations(cell) == [Equation("a'", "a + b"), Equation("b'", "b")]
+
+
+def test_lines_under_a_for_stand_once_for_each_number() -> None:
+    cell = stated(
+        "A cell.\n\n    s = a\n    for l = 2 .. depth:\n        s = s + M_l s\n           + v_l\n"
+        "    for k = 1 .. 0:\n        s = M_k s\n    a' = s\n    b' = b\n\nMore."
+    )
+    vars(cell)["depth"] = 3
+    lines = [str(line) for line in equations(cell)]
+    assert lines == ["s = a", "s = s + M_2 s + v_2", "s = s + M_3 s + v_3", "a' = s", "b' = b"]
+
+
+def test_the_end_of_a_for_is_a_whole_number_of_the_cell() -> None:
+    cell = stated("A cell.\n\n    for l = 1 .. rate:\n        a' = a\n    b' = b\n")
+    with pytest.raises(ConfigError, match="^the docstring of Stated has 'for l = 1 .. rate:': exp"):
+        equations(cell)
 
 
 @pytest.mark.parametrize(

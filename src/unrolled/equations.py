@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,13 +15,16 @@ from unrolled.errors import ConfigError
 Array = np.ndarray
 
 HEAD = re.compile(r"\s*([^\W\d]\w*'?)\s*=(.*)")
-ALONE = re.compile(r"(\w+ *=.*\n+)*\w+' *=")  # nothing follows the block: cleandoc took its indent
+ALONE = re.compile(r"(?! )((for .*:| *\w+ *=.*)\n+)* *\w+' *=")  # no text behind: cleandoc cut in
+FOR = re.compile(r"(\s*)for (\w+) = (\w+) \.\. (\w+):$")
 TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?)|([^\W\d]\w*'?)|(\S))")
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments, what it computes
     "sigmoid": (1, lambda a: 0.5 + 0.5 * np.tanh(0.5 * a)),
     "tanh": (1, np.tanh),
     "relu": (1, lambda a: np.maximum(a, 0.0)),
+    "silu": (1, lambda a: a * (0.5 + 0.5 * np.tanh(0.5 * a))),
+    "identity": (1, lambda a: a),
     "softplus": (1, lambda a: np.logaddexp(0.0, a)),
     "logsigmoid": (1, lambda a: -np.logaddexp(0.0, -a)),
     "exp": (1, np.exp),
@@ -29,9 +33,21 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "sin": (1, np.sin),
     "cos": (1, np.cos),
     "abs": (1, np.abs),
+    "floor": (1, np.floor),
+    "round": (1, np.round),
+    "layernorm": (
+        1,
+        lambda a: (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5),
+    ),
+    "part": (3, lambda a, k, count: np.split(a, int(count), axis=-1)[int(k)]),  # the first is 0
     "max": (2, np.maximum),
     "min": (2, np.minimum),
+    "unit": (1, lambda a: a / np.maximum(np.linalg.norm(a, axis=-1, keepdims=True), 1e-12)),
+    "split": (2, lambda a, heads: a.reshape(len(a), int(heads), -1)),
+    "flat": (1, lambda a: a.reshape(len(a), -1)),
 }
+
+OPERATORS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 BIAS_OF = {"b": "W", "d": "U"}  # b_f is the bias of the Linear W_f, d_f that of U_f
 
@@ -51,7 +67,9 @@ def equations(cell: Cell) -> list[Equation]:
     """Read the equations that a cell's docstring states.
 
     They are the indented block that follows the docstring's first paragraph, one equation a line;
-    a line that does not start with ``name =`` continues the one before.
+    a line that does not start with ``name =`` continues the one before. Under
+    ``for l = 2 .. depth:`` lines that are indented further stand for one each with ``_2``, ``_3``
+    ... in place of the ending ``_l`` of their names, up to the cell's whole number ``depth``.
 
     Args:
         cell: the cell.
@@ -60,7 +78,7 @@ def equations(cell: Cell) -> list[Equation]:
         The equations in order; none where the docstring has no such block.
 
     Raises:
-        ConfigError: the block does not start with an equation.
+        ConfigError: the block does not start with an equation, or the end of a ``for`` is unknown.
 
     Example:
         >>> from unrolled.zoo import GRU
@@ -68,7 +86,7 @@ def equations(cell: Cell) -> list[Equation]:
         h' = (1 - z) * n + z * h
     """
     found: list[Equation] = []
-    for line in _block(type(cell).__doc__ or ""):
+    for line in _written_out(cell, _block(type(cell).__doc__ or "")):
         head = HEAD.match(line)
         if head:
             found.append(Equation(head[1], head[2].strip()))
@@ -91,6 +109,12 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
     tensor or number of the cell. ``+ - * / ^`` work element by element; functions are those of
     `FUNCTIONS`, and an attribute of the cell that is one of them, such as ``act``.
 
+    Where states are matrices, ``S k`` and ``S^T k`` are products of a row's matrix and vector,
+    ``n^T q`` of two vectors, and ``v k^T`` is a matrix of all products. ``split(q, heads)`` cuts a
+    vector into those of the heads, each of which then works alone, and ``flat`` joins them; a
+    number for each head, or for each row of its matrix, multiplies all that it stands for. A 3-D
+    parameter ``R h`` holds a matrix for each head, applied to its part of h.
+
     Args:
         cell: the cell; its docstring states the equations.
         x: the input, (batch, inputs).
@@ -109,9 +133,7 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
         >>> {name: value.shape for name, value in step.items()}
         {'y': (2, 5), 'h': (2, 5)}
     """
-    values = {name: np.asarray(value, np.float64) for name, value in {"x": x, **state}.items()}
-    for equation in equations(cell):
-        values[equation.name] = _Reader(cell, equation, values).whole()
+    values = named_values(cell, x, state)
     missing = [name for name in cell.states if f"{name}'" not in values]
     if missing:
         raise ConfigError(
@@ -120,6 +142,31 @@ def evaluate(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Arra
         )
     new = {name: values[f"{name}'"] for name in cell.states}
     return {"y": values.get("y", next(iter(new.values()))), **new}
+
+
+def named_values(cell: Cell, x: Array, state: Mapping[str, Array]) -> dict[str, Array]:
+    """Compute every value that a cell's equations name, as `evaluate` does.
+
+    Args:
+        cell: the cell.
+        x: the input, (batch, inputs).
+        state: the state before the step, (batch, *size) for each name.
+
+    Returns:
+        x, the states before the step, and each line's value under its name: ``f``, ``h'``.
+
+    Raises:
+        ConfigError: a line cannot be read, or a name is unknown.
+
+    Example:
+        >>> from unrolled.zoo import GRU
+        >>> list(named_values(GRU(3, 5), np.zeros((2, 3)), {"h": np.ones((2, 5))}))
+        ['x', 'h', 'r', 'z', 'n', "h'"]
+    """
+    values = {name: np.asarray(value, np.float64) for name, value in {"x": x, **state}.items()}
+    for equation in equations(cell):
+        values[equation.name] = _Reader(cell, equation, values).whole()
+    return values
 
 
 def _block(docstring: str) -> list[str]:
@@ -133,6 +180,33 @@ def _block(docstring: str) -> list[str]:
             break
         lines.append(line)
     return [line for line in lines if line]
+
+
+def _written_out(cell: Cell, lines: Sequence[str]) -> list[str]:
+    """Repeat what is indented under a ``for``, once for each number."""
+    found: list[str] = []
+    rest = list(lines)
+    while rest:
+        line = rest.pop(0)
+        if not (head := FOR.match(line)):
+            found.append(line)
+            continue
+        inner = list(takewhile(lambda other, margin=head[1]: other.startswith(f"{margin} "), rest))
+        del rest[: len(inner)]
+        first, last = (_bound(cell, name, line) for name in head.group(3, 4))
+        for number in range(first, last + 1):
+            found += [re.sub(rf"_{head[2]}\b", f"_{number}", each) for each in inner]
+    return found
+
+
+def _bound(cell: Cell, name: str, line: str) -> int:
+    value = int(name) if name.isdigit() else getattr(cell, name, None)
+    if not isinstance(value, int):
+        raise ConfigError(
+            f"the docstring of {type(cell).__name__} has {line.strip()!r}: expected {name} to be a "
+            "whole number of the cell"
+        )
+    return value
 
 
 class _Reader:
@@ -152,15 +226,16 @@ class _Reader:
         return value
 
     def sum(self) -> Array:
-        value = self.product()
-        while self.next in ("+", "-"):
-            value = value + self.product() if self.take() == "+" else value - self.product()
-        return value
+        return self.chain(("+", "-"), self.product)
 
     def product(self) -> Array:
-        value = self.factor()
-        while self.next in ("*", "/"):
-            value = value * self.factor() if self.take() == "*" else value / self.factor()
+        return self.chain(("*", "/"), self.factor)
+
+    def chain(self, operators: tuple[str, ...], operand: Callable[[], Array]) -> Array:
+        value = operand()
+        while self.next in operators:
+            operate = OPERATORS[self.take()]
+            value = operate(*_aligned(value, operand()))
         return value
 
     def factor(self) -> Array:
@@ -181,17 +256,35 @@ class _Reader:
         if token == "(":
             value = self.sum()
             self.expect(")")
-            return value
+            return self.applied(value)
         if token[:1].isdigit():
             return np.asarray(float(token))
         if not _is_name(token):
             found = repr(token) if token else "the end"
             raise self.error(f"{found} stands where a value should", "a name, a number or (")
         if token in self.values:
-            return self.values[token]
+            return self.applied(self.values[token])
         if self.next == "(" and (function := self.function(token)):
             return self.call(token, *function)
         return self.of_cell(token)
+
+    def applied(self, value: Array) -> Array:
+        """Give a value of the step, or its product with the operand that follows it."""
+        turned = self.tokens[:2] == ["^", "T"] and self.follows(2)
+        if turned:
+            del self.tokens[:2]
+        elif not self.follows(0):
+            return value
+        second, other = self.next, self.operand()
+        if self.tokens[:2] == ["^", "T"]:
+            del self.tokens[:2]
+            return value[..., :, None] * other[..., None, :]
+        if value.ndim == other.ndim and turned:
+            return (value * other).sum(-1)
+        if value.ndim != other.ndim + 1:
+            raise self.error(f"{second!r} follows a value", "an operator between the two")
+        matrix = value.swapaxes(-1, -2) if turned else value
+        return (matrix @ other[..., None])[..., 0]
 
     def function(self, name: str) -> tuple[int, Callable[..., Array]] | None:
         attribute = getattr(self.cell, name, None)
@@ -216,14 +309,21 @@ class _Reader:
             raise self.error(
                 f"{name} is unknown", "x, a state, an earlier line, or a tensor or number of it"
             )
-        if value.ndim != 2:
-            return value
-        if self.tokens[:2] == ["^", "T"]:
+        if value.ndim == 2 and self.tokens[:2] == ["^", "T"]:
             del self.tokens[:2]
             value = value.T
-        if self.next == "(" or _is_name(self.next):
-            return self.power() @ value.T
-        return value
+        if value.ndim < 2 or not self.follows(0):
+            return value[None] if value.ndim > 1 else value  # the same for all rows
+        other = self.power()
+        if value.ndim == 2:
+            return other @ value.T
+        heads = other.reshape(len(other), len(value), -1)
+        return np.einsum("bhi,hoi->bho", heads, value).reshape(len(other), -1)
+
+    def follows(self, place: int) -> bool:
+        """Say whether an operand stands at a place among the tokens to come."""
+        token = "".join(self.tokens[place : place + 1])
+        return token == "(" or _is_name(token)
 
     @property
     def next(self) -> str:
@@ -241,6 +341,13 @@ class _Reader:
             f"the docstring of {type(self.cell).__name__} cannot be computed: {found} in "
             f"{str(self.equation)!r}: expected {expected}"
         )
+
+
+def _aligned(a: Array, b: Array) -> tuple[Array, Array]:
+    """Repeat what has fewer dimensions over the last ones: a number for each row or head."""
+    least = max(a.ndim, b.ndim)
+    a, b = (v.reshape(v.shape + (1,) * (least - v.ndim)) if v.ndim > 1 else v for v in (a, b))
+    return a, b
 
 
 def _is_name(token: str) -> bool:

@@ -20,6 +20,8 @@ ADVICE = {
     errno.ENOENT: "make its folder first, or choose another place",
 }
 
+LEFTOVERS = ".*.tmp"
+
 
 def write_atomically(path: Path | str, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all: whoever opens it sees the old contents or the new ones.
@@ -87,8 +89,13 @@ def remove_leftovers(folder: Path) -> None:
 
     Only for a folder that nobody else writes at the same time.
     """
-    for temporary in folder.glob(".*.tmp"):
+    for temporary in folder.glob(LEFTOVERS):
         temporary.unlink(missing_ok=True)
+
+
+def is_empty(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but what a killed `write_atomically` left there."""
+    return all(entry.match(LEFTOVERS) for entry in folder.iterdir())
 
 
 def cannot_write(path: Path | str, error: OSError) -> RunError:

@@ -132,6 +132,21 @@ class SoftmaxOfFeatures(Cell):
         return h, h
 
 
+class OutputGate(Cell):
+    """One product of the state gives what feeds back and what only the output reads."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = Linear(inputs, hidden), Linear(hidden, 2 * hidden)
+        self.V, self.O = Linear(hidden, hidden), Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        a, o = self.U(h).chunk(2, -1)
+        b, p = self.V(h), self.O(h)
+        h = tanh(self.W(x) + a * b)
+        return sigmoid(o + p) * h, h
+
+
 class FastWeights(Cell):
     """A matrix for a state: written by an outer product, read by a query."""
 
@@ -146,6 +161,21 @@ class FastWeights(Cell):
         read = torch.einsum("bhk,bk->bh", S, k)
         S = sigmoid(self.decay) * S + (v - read)[:, :, None] * k[:, None]
         return (S @ q[:, :, None])[:, :, 0], S
+
+
+class Aside(Cell):
+    """Cuts one product in pieces: one for the next state, one for the output alone."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = Linear(inputs, 2 * hidden), Linear(hidden, 2 * hidden, bias=False)
+        self.V = Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        n, o = (self.W(x) + self.U(h)).chunk(2, -1)
+        y = tanh(o) * self.V(h)
+        h = tanh(n)
+        return y, h
 
 
 class Delay(Cell):
@@ -164,6 +194,20 @@ class Delay(Cell):
         return torch.cat([change, torch.ones_like(x)], -1), x, steps + 1
 
 
+class Convolution(Cell):
+    """States that hold what the last two inputs bring along: known before the loop."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden, p=hidden, q=hidden)
+        self.W, self.V = Linear(inputs, hidden), Linear(inputs, hidden)
+
+    def forward(
+        self, x: Tensor, h: Tensor, p: Tensor, q: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        h = sigmoid(self.W(x) + p) * h + tanh(q)
+        return h, h, self.V(x), p
+
+
 CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "MGU": (MGU, Recurrence.MIXING),
     "LayerNormLSTM": (LayerNormLSTM, Recurrence.MIXING),
@@ -173,8 +217,11 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "IndRNN": (IndRNN, Recurrence.NONLINEAR),
     "Heads": (Heads, Recurrence.MIXING),
     "SoftmaxOfFeatures": (SoftmaxOfFeatures, Recurrence.MIXING),
+    "OutputGate": (OutputGate, Recurrence.MIXING),
     "FastWeights": (FastWeights, Recurrence.MIXING),
+    "Aside": (Aside, Recurrence.MIXING),
     "Delay": (Delay, Recurrence.LINEAR),
+    "Convolution": (Convolution, Recurrence.LINEAR),
     "torch-GRUCell": (nn.GRUCell, Recurrence.MIXING),
     "torch-LSTMCell": (nn.LSTMCell, Recurrence.MIXING),
     **{name: (ZOO[name], Recurrence.MIXING) for name in ("Elman", "LSTM", "LSTMP", "GRU")},

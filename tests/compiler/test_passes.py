@@ -21,7 +21,7 @@ from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.ir import parse
-from unrolled.zoo import GRU, LSTMP, Elman
+from unrolled.zoo import GRU, LSTMP, Elman, IntersectionRNN
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -88,6 +88,20 @@ def test_every_operation_is_in_one_part(cell: str) -> None:
     operations = [node for node in step.nodes if not is_size(node)]
     assert len(placed) == len(set(placed))
     assert set(placed) == set(operations)
+
+
+def test_what_no_state_needs_waits_until_after_the_loop() -> None:
+    step = join(capture(IntersectionRNN(3, 4), torch.zeros(2, 3)))
+    parts = partition(step)
+    maps = [
+        [
+            node.meta["val"].shape[-1]
+            for node in part
+            if node.target is torch.ops.aten.linear.default
+        ]
+        for part in (parts.kept, parts.sunk)
+    ]
+    assert maps == [[4 + 4], [3 + 3]]
 
 
 SIMPLER = {

@@ -143,6 +143,19 @@ def test_what_it_says_of_its_sizes_is_what_comes_out(kind: str, cell: Any, layer
 
 
 @kinds
+def test_features_are_dropped_between_layers_in_training_only(kind: str) -> None:
+    model = build(kind, zoo.GRU, layers=2, dropout=0.5)
+    given = some(TIME, BATCH, INPUTS), some_state(model), some_memory(model)[1]
+    runs = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        runs.append(model(*given)[0])
+    assert torch.equal(runs[0], runs[2]) and not torch.equal(runs[0], runs[1])
+    model.eval()
+    assert torch.equal(model(*given)[0], model(*given)[0])
+
+
+@kinds
 @depths
 @pytest.mark.parametrize("score", SCORES)
 def test_a_padded_memory_is_its_rows_one_by_one(kind: str, layers: int, score: str) -> None:

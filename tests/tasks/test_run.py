@@ -33,6 +33,11 @@ def test_an_empty_folder_becomes_a_run(tmp_path: Path) -> None:
     assert Run.create(tmp_path, "").config.exists()
 
 
+def test_what_a_kill_left_of_a_run_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / ".config.toml.0a1b2c3d.tmp").write_text("seed")
+    assert Run.create(tmp_path, "").config.exists()
+
+
 def test_a_run_is_not_made_over_another(run: Run) -> None:
     run.log({"step": 1})
     before = {path: path.read_bytes() for path in run.path.iterdir()}

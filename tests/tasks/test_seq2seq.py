@@ -57,6 +57,7 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
     ],
     ids=" ".join,
 )
+@pytest.mark.filterwarnings("ignore:.*autocast is on")
 def test_every_setting_trains_and_predicts(
     unrolled: Callable[..., Any], tiny: list[str], flags: list[str], tmp_path: Path
 ) -> None:

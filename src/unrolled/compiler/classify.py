@@ -21,6 +21,9 @@ SUMS = frozenset({Op.ADD, Op.SUB})
 def classify(program: Program) -> Recurrence:
     """Give the class of a program.
 
+    A state that is only an input of steps before, as in a convolution over time, is known before
+    the loop, and counts as an input itself.
+
     Args:
         program: the loop of a step.
 
@@ -39,7 +42,7 @@ def classify(program: Program) -> Recurrence:
         'linear diagonal'
     """
     moves = {value.name: FREE for value in program.given}
-    moves |= {state.name: LINEAR for state in program.states}
+    moves |= dict.fromkeys(_unknown(program), LINEAR)
     feeding = _upstream(program)
     for operation in program.body:
         own = [moves[o] if isinstance(o, str) else FREE for o in operation.operands]
@@ -64,6 +67,20 @@ def _moves(operation: Operation, own: list[int]) -> int:
     if operation.op is Op.WHERE and own[0] == FREE:
         return max(own[1:])
     return BENT
+
+
+def _unknown(program: Program) -> set[str]:
+    """Name the states that depend on what the loop computes, and not on earlier inputs alone."""
+    unknown = {state.name for state in program.states}
+    while True:
+        touched = set(unknown)
+        for operation in program.body:
+            if any(operand in touched for operand in operation.operands):
+                touched.add(operation.name)
+        left = {state for state, value in program.next if state in unknown and value in touched}
+        if left == unknown:
+            return unknown
+        unknown = left
 
 
 def _upstream(program: Program) -> set[str]:

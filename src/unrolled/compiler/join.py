@@ -20,6 +20,9 @@ aten = torch.ops.aten
 def join(step: Step) -> Step:
     """Put linear maps of one value side by side, in the order in which they stand.
 
+    Maps that no state needs stay apart from those that one does: they can wait until after the
+    loop.
+
     Example:
         >>> from unrolled.cell import wrap
         >>> from unrolled.compiler.capture import capture
@@ -35,13 +38,16 @@ def join(step: Step) -> Step:
     graph.graph_copy(step.y.graph, copies)
     for old, new in copies.items():
         new.name = old.name
+    feeds = set(reached(step.after))
     groups: dict[object, list[Node]] = {}
     for node in step.nodes:
         if node.target is aten.linear.default and all(p in step.tensors for p in node.args[1:]):
-            groups.setdefault((node.args[0], len(node.args)), []).append(node)
+            key = (node.args[0], len(node.args), node in feeds)
+            groups.setdefault(key, []).append(node)
     for group in groups.values():
         if len(group) > 1:
-            _side_by_side(graph, [copies[node] for node in group])
+            pieces = _side_by_side(graph, [copies[node] for node in group])
+            copies |= dict(zip(group, pieces, strict=True))
     results = [copies[node] for node in (step.y, *step.after)]
     renewed = replace(
         step,
@@ -56,8 +62,8 @@ def join(step: Step) -> Step:
     return replace(renewed, nodes=reached(results))
 
 
-def _side_by_side(graph: Graph, group: list[Node]) -> None:
-    """Put one linear map in the place of several."""
+def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:
+    """Put one linear map in the place of several, and give its pieces."""
     with graph.inserting_before(group[0]):
         joined = [
             _call(graph, aten.cat.default, list(parts))
@@ -65,11 +71,12 @@ def _side_by_side(graph: Graph, group: list[Node]) -> None:
         ]
         whole = _call(graph, aten.linear.default, group[0].args[0], *joined)
         sizes = [node.meta["val"].shape[-1] for node in group]
-        pieces = _call(graph, aten.split_with_sizes.default, whole, sizes, -1)
-        for i, node in enumerate(group):
-            node.replace_all_uses_with(_call(graph, getitem, pieces, i))
-    for node in group:
+        split = _call(graph, aten.split_with_sizes.default, whole, sizes, -1)
+        pieces = [_call(graph, getitem, split, i) for i in range(len(group))]
+    for node, piece in zip(group, pieces, strict=True):
+        node.replace_all_uses_with(piece)
         graph.erase_node(node)
+    return pieces
 
 
 def _call(graph: Graph, target: Callable[..., object], *arguments: Argument) -> Node:

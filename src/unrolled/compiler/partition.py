@@ -64,6 +64,7 @@ def partition(step: Step) -> Parts:
     free = {n for n in free if _has_rows(n)}  # ones(batch, 5): reads nothing at all
     fixed = [n for n in nodes if n not in on_state and n not in on_input and n not in free]
     kept = {n for n in nodes if n in on_state and n in feeds}
+    kept |= {n for n in nodes if n.target is operator.getitem and n.args[0] in kept}
     for node in reversed(nodes):
         if node in on_state or node in fixed:
             continue
@@ -72,7 +73,7 @@ def partition(step: Step) -> Parts:
         if cuts and users and all(user in kept for user in users) and node not in step.after:
             kept.add(node)
     kept -= {n for n in kept - on_state if n.target is operator.getitem and n.args[0] not in kept}
-    sunk = {n for n in nodes if n in on_state and n not in feeds}
+    sunk = {n for n in nodes if n in on_state and n not in kept}
     rest = {*fixed, *kept, *sunk}
     return Parts(
         fixed=tuple(fixed),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attention import Attention, Memory
+from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
 from unrolled.recurrence import unroll
 
@@ -133,8 +134,7 @@ class Bahdanau(Attending):
     """Attention inside the step: what was read is part of the input of the first layer.
 
     Bahdanau, Cho & Bengio 2015, arXiv:1409.0473. Departs from the paper in: the cell may be any,
-    and the layers above the first are plain recurrences. Arguments and errors as for `Luong`; no
-    features are dropped between the first layer and the one above it.
+    and the layers above the first are plain recurrences. Arguments and errors as for `Luong`.
 
     Example:
         >>> bahdanau = Bahdanau(nn.GRUCell, 8, 16, values=32, score="additive")
@@ -169,6 +169,7 @@ class Bahdanau(Attending):
             if layers > 1
             else []
         )
+        self.dropout = SharedDropout(dropout)
         self.inputs, self.layers = inputs, layers
         self.split = (inner.outputs, values)
         self.outputs = inner.outputs
@@ -188,7 +189,7 @@ class Bahdanau(Attending):
             _, looked = self.attention(before.flatten(2), memory)
         lasts = [{name: s[None] for name, s in last.items()}]
         for recurrent in self.above:
-            ys, upper = recurrent(ys, {name: s[1:] for name, s in state.items()})
+            ys, upper = recurrent(self.dropout(ys), {name: s[1:] for name, s in state.items()})
             lasts.append(upper)
         return ys, read, {n: torch.cat([s[n] for s in lasts]) for n in state}, looked
 

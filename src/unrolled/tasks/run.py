@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import RunError
-from unrolled.files import append_line, cannot_write, write_atomically
+from unrolled.files import append_line, cannot_write, is_empty, write_atomically
 
 if sys.platform != "win32":
     import fcntl
@@ -70,7 +70,7 @@ class Run:
         try:
             if run.path.exists() and not run.path.is_dir():
                 raise RunError(f"{path} is a file; choose another --run")
-            if run.path.is_dir() and any(run.path.iterdir()):
+            if run.path.is_dir() and not is_empty(run.path):
                 raise RunError(
                     f"{path} exists already; resume it with --resume, or choose another --run"
                 )

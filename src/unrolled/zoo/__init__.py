@@ -4,10 +4,140 @@
 """
 
 from unrolled.cell import CellFactory
+from unrolled.zoo.antisymmetric import AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN
+from unrolled.zoo.clockwork import ClockworkRNN
+from unrolled.zoo.delta_rule import DeltaNet, GatedDeltaNet
 from unrolled.zoo.elman import Elman
-from unrolled.zoo.gru import GRU
+from unrolled.zoo.fast import FastGRNN, FastRNN
+from unrolled.zoo.gru import GRU, GRUv3, LiGRU
+from unrolled.zoo.highway import RHN
+from unrolled.zoo.independent import BRC, NBRC, IndRNN
+from unrolled.zoo.leaky import SCRN, MiRU1, MiRU2
+from unrolled.zoo.light import ATR, CFN, LightRU, MinimalRNN
+from unrolled.zoo.linear_attention import GLA, RetNet
+from unrolled.zoo.linear_recurrence import HGRN, LRU, RGLRU
 from unrolled.zoo.lstm import LSTM, LSTMP
+from unrolled.zoo.lstm_gates import WMCLSTM, LayerNormLSTM, MogrifierLSTM
+from unrolled.zoo.lstm_variants import CIFG, JANET, RAN, OriginalLSTM, PeepholeLSTM
+from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
+from unrolled.zoo.min_gru import MinGRU, MinLSTM
+from unrolled.zoo.multiplicative import MultiplicativeLSTM, MultiplicativeRNN
+from unrolled.zoo.mut import MUT1, MUT2, MUT3
+from unrolled.zoo.oscillators import LEM, CoRNN, UnICORNN
+from unrolled.zoo.para_rnn import ParaGRU, ParaLSTM
+from unrolled.zoo.quasi_recurrent import QRNN, SRU, SRU2017
+from unrolled.zoo.rwkv import RWKV4
+from unrolled.zoo.searched import NAS
+from unrolled.zoo.stackable import SGRN, STAR
+from unrolled.zoo.state_space import S6
+from unrolled.zoo.typed import TGRU, TLSTM, TRNN
+from unrolled.zoo.ugrnn import UGRNN, IntersectionRNN
+from unrolled.zoo.xlstm import MatrixLSTM, ScalarLSTM
 
-CELLS: dict[str, CellFactory] = {kind.__name__: kind for kind in (Elman, LSTM, LSTMP, GRU)}
+FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
+    (Elman,),
+    (LSTM, LSTMP),
+    (OriginalLSTM, PeepholeLSTM, CIFG, JANET, RAN),
+    (GRU, GRUv3, LiGRU),
+    (MUT1, MUT2, MUT3),
+    (MGU, MGU1, MGU2, MGU3),
+    (UGRNN, IntersectionRNN),
+    (LightRU, CFN, ATR, MinimalRNN),
+    (FastRNN, FastGRNN),
+    (IndRNN, BRC, NBRC),
+    (SCRN, MiRU1, MiRU2),
+    (STAR, SGRN),
+    (RHN,),
+    (ClockworkRNN,),
+    (MultiplicativeRNN, MultiplicativeLSTM),
+    (NAS,),
+    (WMCLSTM, MogrifierLSTM, LayerNormLSTM),
+    (AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN),
+    (CoRNN, UnICORNN, LEM),
+    (TRNN, TGRU, TLSTM),
+    (QRNN, SRU2017, SRU),
+    (MinGRU, MinLSTM),
+    (ParaGRU, ParaLSTM),
+    (LRU, RGLRU, HGRN),
+    (S6,),
+    (RWKV4,),
+    (RetNet, GLA),
+    (DeltaNet, GatedDeltaNet),
+    (MatrixLSTM, ScalarLSTM),
+)
 
-__all__ = ["CELLS", "GRU", "LSTM", "LSTMP", "Elman"]
+CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
+
+__all__ = [
+    "CELLS",
+    "FAMILIES",
+    "Elman",
+    "LSTM",
+    "LSTMP",
+    "OriginalLSTM",
+    "PeepholeLSTM",
+    "CIFG",
+    "JANET",
+    "RAN",
+    "GRU",
+    "GRUv3",
+    "LiGRU",
+    "MUT1",
+    "MUT2",
+    "MUT3",
+    "MGU",
+    "MGU1",
+    "MGU2",
+    "MGU3",
+    "UGRNN",
+    "IntersectionRNN",
+    "LightRU",
+    "CFN",
+    "ATR",
+    "MinimalRNN",
+    "FastRNN",
+    "FastGRNN",
+    "IndRNN",
+    "BRC",
+    "NBRC",
+    "SCRN",
+    "MiRU1",
+    "MiRU2",
+    "STAR",
+    "SGRN",
+    "RHN",
+    "ClockworkRNN",
+    "MultiplicativeRNN",
+    "MultiplicativeLSTM",
+    "NAS",
+    "WMCLSTM",
+    "MogrifierLSTM",
+    "LayerNormLSTM",
+    "AntisymmetricRNN",
+    "GatedAntisymmetricRNN",
+    "LipschitzRNN",
+    "CoRNN",
+    "UnICORNN",
+    "LEM",
+    "TRNN",
+    "TGRU",
+    "TLSTM",
+    "QRNN",
+    "SRU2017",
+    "SRU",
+    "MinGRU",
+    "MinLSTM",
+    "ParaGRU",
+    "ParaLSTM",
+    "LRU",
+    "RGLRU",
+    "HGRN",
+    "S6",
+    "RWKV4",
+    "RetNet",
+    "GLA",
+    "DeltaNet",
+    "GatedDeltaNet",
+    "MatrixLSTM",
+    "ScalarLSTM",
+]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled.backends.llvm.kernel import Kernel, Results
+from unrolled.backends.llvm.kernel import WORTH_SHARING, Kernel, Results
 from unrolled.backends.llvm.target import targets
 from unrolled.errors import ShapeError
 from unrolled.ir import Program, Type, parse, verify
@@ -39,6 +39,7 @@ q = mul z, h : rows {H}
 h_1 = add p, q : rows {H}
 output y = h_1
 output gates = s
+output kept = h
 next   h = h_1"""
 
 RESET_BEFORE = """program {dtype}
@@ -275,16 +276,47 @@ def test_results_are_the_same_bits_from_run_to_run(threads: int) -> None:
         assert torch.equal(one.outputs["y"], other.outputs["y"])
 
 
-def test_weights_and_inputs_may_lie_in_any_order(reference: Reference) -> None:
-    step = program("reset-before", 9, "float64")
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rows": lambda w: w.contiguous(),
+    "columns": lambda w: w.t().contiguous().t(),
+    "apart": lambda w: w.repeat_interleave(2, 1)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("hidden", [9, 40])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("target", ["portable", BEST])
+def test_weights_and_inputs_may_lie_in_any_order(
+    target: str, order: str, hidden: int, reference: Reference
+) -> None:
+    step = program("reset-before", hidden, "float64")
     given: dict[str, Any] = arguments(step, 3, 4)
     wanted = reference(step, **given, time=3)
-    given["fixed"] = {n: w.t().contiguous().t() for n, w in given["fixed"].items()}
+    given["fixed"] = {n: ORDERS[order](w) for n, w in given["fixed"].items()}
     given["inputs"] = {
         n: x.transpose(0, 1).contiguous().transpose(0, 1) for n, x in given["inputs"].items()
     }
     given["states"] = {n: x.t().contiguous().t() for n, x in given["states"].items()}
-    assert_equal(Kernel(step, TARGETS["portable"])(**given, time=3), wanted, 1e-12)
+    assert_equal(Kernel(step, TARGETS[target])(**given, time=3), wanted, 1e-12)
+
+
+@pytest.mark.parametrize("batch", [70, 41])
+def test_more_rows_than_the_room_between_matmuls_and_gates_holds(
+    batch: int, reference: Reference
+) -> None:
+    step = program("projected-lstm", 19, "float32")
+    given: dict[str, Any] = arguments(step, 2, batch)
+    found = Kernel(step, TARGETS[BEST])(**given, time=2, threads=1)
+    assert_equal(found, reference(step, **given, time=2), 2e-5)
+
+
+def test_weights_are_packed_by_several_threads(reference: Reference) -> None:
+    step = program("reset-before", 120, "float32")
+    kernel = Kernel(step, TARGETS[BEST])
+    assert kernel.layout.packed_size >= WORTH_SHARING
+    given: dict[str, Any] = arguments(step, 2, 2)
+    found = kernel(**given, time=2, threads=4)
+    assert_equal(found, reference(step, **given, time=2), 2e-5)
 
 
 def random_program(seed: int, dtype: str) -> Program:

@@ -45,12 +45,14 @@ def test_a_matmul_of_what_is_computed_starts_another_nest() -> None:
 @pytest.mark.parametrize(
     ("registers", "gates", "blocks", "tile"),
     [
-        (32, 3, 16, Tile(8, 1)),
-        (32, 4, 16, Tile(6, 1)),
-        (32, 1, 16, Tile(6, 4)),
-        (32, 1, 3, Tile(8, 3)),
-        (16, 3, 32, Tile(4, 1)),
-        (16, 14, 32, Tile(1, 1)),
+        (32, 3, 16, Tile(8, 3, 1)),
+        (32, 4, 16, Tile(8, 2, 1)),
+        (32, 1, 16, Tile(8, 2, 2)),
+        (32, 1, 3, Tile(8, 3, 3)),
+        (32, 1, 1, Tile(8, 1, 1)),
+        (32, 1, 7, Tile(8, 2, 2)),
+        (16, 3, 32, Tile(4, 3, 1)),
+        (16, 14, 32, Tile(4, 3, 1)),
     ],
 )
 def test_a_tile_fills_the_registers(registers: int, gates: int, blocks: int, tile: Tile) -> None:

@@ -2,13 +2,16 @@
 
     plan       Program -> nests of loops, and what lies in memory between them
     levels     when each value can be had, and what has to be stored for that
-    products   which matmuls share a loop, how their weights are packed
+    products   which matmuls share a loop, how they are cut into panels and passes
     arguments  where everything lies: in the table of arguments, in the buffers
     emit       Plan -> LLVM IR: threads take parts of the rows, time runs inside
-    nests      loops over units and rows; in each tile a matmul, then what follows from it
+    packing    the weights, laid out panel by panel
+    nests      loops over units and rows: matmuls, then what follows from them
     matmul     the register tile: the instruction that multiplies
     pointwise, vector_math, special_math, reductions, views   the operations, for one vector
     jit, cache LLVM IR -> object code -> functions
+    memory     blocks of results, used again
+    table      the arguments of one call: addresses, strides, which thread has which rows
     kernel     all of it behind one call with tensors
 
 A step is followed from `kernel.Kernel.__init__` down this list.

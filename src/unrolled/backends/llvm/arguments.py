@@ -12,6 +12,7 @@ from unrolled.backends.llvm.target import FLOATS, Target
 
 CONTROL = (
     "ticket",  # the next part that no thread has taken yet
+    "panel",  # the next panel of weights that no thread has packed yet
     "parts",  # how many parts the rows are shared out into
     "bounds",  # pointer: part p has the rows order[bounds[p]] to order[bounds[p + 1] - 1]
     "order",  # pointer: rows, in each part in the order in which they begin
@@ -19,6 +20,7 @@ CONTROL = (
     "end",  # pointer: the step behind each row's last
     "time",  # steps
     "batch",  # rows
+    "output step",  # rows from a step of the outputs to the next: the batch, negative if reversed
     "packed",  # pointer: weights as the matmuls read them
     "buffers",  # pointer: rows that lie between nests, and states
 )
@@ -29,6 +31,7 @@ class Layout:
     """Where in the table, in the buffers and in the packed weights everything lies."""
 
     slots: dict[str, int]
+    outputs: dict[str, int]  # numbers in a row of each that is stored
     buffers: dict[str, int]  # where each buffer begins, in numbers for each row of the batch
     widths: dict[str, int]  # numbers in a row of each buffer, up to whole vectors
     buffer_width: int  # numbers for each row of the batch, of all buffers
@@ -42,8 +45,8 @@ def lay_out(plan: Plan, target: Target) -> Layout:
     names = list(CONTROL)
     for value in program.inputs:
         names += [f"input {value.name}", f"input {value.name} time", f"input {value.name} row"]
-    for name, _ in program.outputs:
-        names += [f"output {name}", f"output {name} time", f"output {name} row"]
+    stored = [(name, value) for name, value in program.outputs if name not in plan.before]
+    names += [f"output {name}" for name, _ in stored]
     for value in program.constants:
         names += [f"constant {value.name}", f"constant {value.name} row"]
     for value in program.states:
@@ -67,4 +70,5 @@ def lay_out(plan: Plan, target: Target) -> Layout:
         total += widths[name]
     found, packed = products(plan, target)
     slots = {name: slot for slot, name in enumerate(names)}
-    return Layout(slots, buffers, widths, total, found, packed)
+    outputs = {name: program.types[str(value)].width for name, value in stored}
+    return Layout(slots, outputs, buffers, widths, total, found, packed)

@@ -43,8 +43,31 @@ class Code:
         """Begin a function that takes one pointer; give its code and the pointer."""
         signature = ir.FunctionType(ir.VoidType(), [POINTER])
         function = ir.Function(module, signature, name=name)
+        function.attributes.add("nounwind")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         return cls(builder, target, kind), function.args[0]
+
+    def call(
+        self,
+        name: str,
+        types: Sequence[ir.Type],
+        write: "Callable[[Code, list[Value]], None]",
+        arguments: Sequence[Value],
+    ) -> None:
+        """Call a function of this module's own; at its first call, `write` writes it."""
+        module = self.builder.module
+        function = module.globals.get(name)
+        if function is None:
+            signature = ir.FunctionType(ir.VoidType(), types)
+            function = ir.Function(module, signature, name=name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            function.attributes.add("nounwind")
+            builder = ir.IRBuilder(function.append_basic_block("entry"))
+            inner = Code(builder, self.target, self.kind)
+            write(inner, list(function.args))
+            inner.finish()
+        self.builder.call(function, [self.index(a) for a in arguments])
 
     # Constants
 
@@ -84,6 +107,10 @@ class Code:
         """Say whether a < b, both with a sign."""
         return self.builder.icmp_signed("<", self.index(a), self.index(b))
 
+    def least(self, a: "int | Value", b: "int | Value") -> Value:
+        """Give the smaller of two integers."""
+        return self.builder.select(self.less(a, b), self.index(a), self.index(b))
+
     def at(self, base: Value, numbers: "int | Value", size: int | None = None) -> Value:
         """Give the address `numbers` floats (or things of `size` bytes) behind `base`."""
         width = ir.IntType(8 * (size or self.float.bytes))
@@ -112,6 +139,16 @@ class Code:
             [vector, address, ir.Constant(ir.IntType(32), self.float.bytes), mask],
         )
 
+    def fill(self, address: Value, width: int) -> None:
+        """Store zeros."""
+        zero = self.constant(0.0)
+
+        def body(unit: Value, _: list[Value]) -> list[Value]:
+            self.store(zero, self.at(address, unit), self.mask(unit, width))
+            return []
+
+        self.loop(0, width, body, step=self.lanes)
+
     def load_spread(self, address: Value) -> Value:
         """Load one number into every lane."""
         return self.spread(self.load_number(address))
@@ -132,15 +169,26 @@ class Code:
         """Put one number into a vector."""
         return self.builder.insert_element(vector, number, ir.Constant(ir.IntType(32), lane))
 
+    def shuffled(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+        """Give some lanes of two vectors, those of the second numbered on from the first's."""
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(lanes))
+        return self.builder.shuffle_vector(a, b, order)
+
     def folded(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """Combine all lanes into each, in pairs of halves."""
         distance = self.lanes // 2
         while distance:
             turned = [(lane + distance) % self.lanes for lane in range(self.lanes)]
-            order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), turned)
-            vector = combine(vector, self.builder.shuffle_vector(vector, vector, order))
+            vector = combine(vector, self.shuffled(vector, vector, turned))
             distance //= 2
         return vector
+
+    def room(self, vectors: int) -> Value:
+        """Give room for some vectors that is this call's own."""
+        with self.builder.goto_entry_block():
+            room = self.builder.alloca(self.vector, size=vectors)
+        room.align, room.type = self.target.vector_bytes, POINTER
+        return room
 
     def load_index(self, address: Value) -> Value:
         """Load a 64 bit integer."""
@@ -150,24 +198,25 @@ class Code:
         """Take a number for an address."""
         return self.builder.inttoptr(number, POINTER)
 
-    def prefetch(self, address: Value) -> None:
-        """Ask for the cache line of an address."""
+    def prefetch(self, address: Value, *, write: bool = False) -> None:
+        """Ask for the cache line of an address, to read it or to write to it."""
         constants = [
-            ir.Constant(ir.IntType(32), number) for number in (0, 3, 1)
-        ]  # read, keep, data
+            ir.Constant(ir.IntType(32), number) for number in (int(write), 3, 1)
+        ]  # read or write, keep, data
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), [address, *constants])
 
     def mask(self, first: "int | Value", width: int) -> Value | None:
         """Give the lanes first, first + 1, ... that are below `width`; None if all always are."""
         if width % self.lanes == 0:
             return None
+        return self.first_lanes(self.builder.sub(self.index(width), self.index(first)))
+
+    def first_lanes(self, count: Value) -> Value:
+        """Give the lanes below `count`."""
         wide = ir.VectorType(ir.IntType(32), self.lanes)
-        left = self.builder.trunc(
-            self.builder.sub(self.index(width), self.index(first)), ir.IntType(32)
-        )
-        return self.builder.icmp_signed(
-            "<", ir.Constant(wide, list(range(self.lanes))), self.spread(left)
-        )
+        count = self.builder.trunc(count, ir.IntType(32))
+        numbers = ir.Constant(wide, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", numbers, self.spread(count))
 
     # Arithmetic
 

@@ -1,17 +1,17 @@
 """`emit`: a plan becomes a module with two functions, each of which takes the table of arguments.
 
-`pack` lays the weights out for the matmuls. `run` takes parts of the rows, one after the other, as
-long as there are any that no other thread has taken, and runs each through all of time.
+`pack` lays the weights out for the matmuls: threads take panels as long as there are any. `run`
+takes parts of the rows in the same way, and runs each through all of time.
 """
 
 from llvmlite import ir
 
 from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import Code, Value
-from unrolled.backends.llvm.frame import Arguments, Rows, address
+from unrolled.backends.llvm.frame import Arguments, Rows
 from unrolled.backends.llvm.nests import Scene, write_nest
-from unrolled.backends.llvm.plan import Home, Place, Plan
-from unrolled.backends.llvm.products import write_packing
+from unrolled.backends.llvm.packing import write_panel
+from unrolled.backends.llvm.plan import Home, Plan
 from unrolled.backends.llvm.target import Target
 
 FUNCTIONS = ("pack", "run")
@@ -27,29 +27,46 @@ def emit(plan: Plan, layout: Layout, target: Target) -> str:
     return str(module)
 
 
+def _take(code: Code, arguments: Arguments, slot: str) -> Value:
+    """Give the next number that no thread has had."""
+    place = code.at(arguments.table, arguments.layout.slots[slot], size=8)
+    return code.builder.atomic_rmw("add", place, code.index(1), "monotonic")
+
+
 def _write_pack(code: Code, arguments: Arguments) -> None:
-    for products in arguments.layout.products.values():
-        for product in products:
-            matrices = {f.matrix: arguments.matrix(f.matrix) for f in product.factors}
-            write_packing(code, product, matrices, arguments.pointers["packed"])
+    """Write the loops in which a thread takes panels: one loop for each product."""
+    number, before = _take(code, arguments, "panel"), 0
+    packed = arguments.pointers["packed"]
+    for product in (p for own in arguments.layout.products.values() for p in own):
+        matrices = {f.matrix: arguments.matrix(f.matrix) for f in product.factors}
+        until = before + product.segments * product.panels
+
+        def body(values: list[Value], product=product, matrices=matrices, before=before):
+            write_panel(code, product, matrices, code.add(values[0], -before), packed)
+            return [_take(code, arguments, "panel")]
+
+        def some_left(values: list[Value], until=until) -> Value:
+            return code.less(values[0], until)
+
+        (number,) = code.repeat(some_left, body, [number])
+        before = until
     code.finish()
 
 
 def _write_run(code: Code, arguments: Arguments) -> None:
-    """Write the loop in which a thread takes parts."""
+    """Write the loop in which a thread takes parts of the rows."""
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
-    ticket = code.at(arguments.table, arguments.layout.slots["ticket"], size=8)
-
-    def take() -> Value:
-        return code.builder.atomic_rmw("add", ticket, code.index(1), "monotonic")
 
     def body(values: list[Value]) -> list[Value]:
         first = code.load_index(code.at(bounds, values[0], size=8))
         end = code.load_index(code.at(bounds, code.add(values[0], 1), size=8))
         _write_part(code, arguments, first, end)
-        return [take()]
+        return [_take(code, arguments, "ticket")]
 
-    code.repeat(lambda values: code.less(values[0], parts), body, [take()])
+    def some_left(values: list[Value]) -> Value:
+        return code.less(values[0], parts)
+
+    code.repeat(some_left, body, [_take(code, arguments, "ticket")])
     code.finish()
 
 
@@ -60,33 +77,56 @@ def _write_part(code: Code, arguments: Arguments, first: Value, end: Value) -> N
     at different times: those that run are always the first few.
     """
 
+    def enter(homes: dict[Home, Rows], t: Value, running: Value) -> Value:
+        return _write_entering(code, arguments, homes, t, running, end)
+
+    def leave(homes: dict[Home, Rows], t: Value, running: Value) -> Value:
+        return _write_leaving(code, arguments, homes, t, first, running)
+
     def step(t: Value, running: list[Value]) -> list[Value]:
         homes = arguments.at_step(t)
-        until = _write_entering(code, arguments, homes, t, running[0], end)
-        until = _write_leaving(code, arguments, homes, t, first, until)
-        _write_step(code, arguments, homes, first, until)
+        until = leave(homes, t, enter(homes, t, running[0]))
+        for number, nest in enumerate(arguments.plan.nests):
+            products = arguments.layout.products[number]
+            write_nest(Scene(code, arguments, nest, products, homes), first, until)
         return [until]
 
     (running,) = code.loop(0, arguments.numbers["time"], step, carry=[first])
     t = arguments.numbers["time"]
     homes = arguments.at_step(t)
-    running = _write_entering(code, arguments, homes, t, running, end)  # rows without any step
-    _write_leaving(code, arguments, homes, t, first, running)
+    leave(homes, t, enter(homes, t, running))  # rows without any step are in no step
+    code.loop(first, end, lambda position, _: _write_nothing(code, arguments, position))
 
 
-def _write_step(
-    code: Code, arguments: Arguments, homes: dict[Home, Rows], first: Value, end: Value
-) -> None:
-    plan = arguments.plan
-    operations = {operation.name: operation for operation in plan.program.body}
-    for number, nest in enumerate(plan.nests):
-        products = arguments.layout.products[number]
-        scene = Scene(code, plan, nest, products, arguments, homes, operations)
-        write_nest(scene, first, end)
+def _write_nothing(code: Code, arguments: Arguments, position: Value) -> list[Value]:
+    """Write zeros where a row does not run, for outputs that are not states too."""
+    order, time = arguments.pointers["order"], arguments.numbers["time"]
+    row = code.load_index(code.at(order, position, size=8))
+    begin, end = (
+        code.load_index(code.at(arguments.pointers[slot], row, size=8)) for slot in ("begin", "end")
+    )
+    carried = {home.name for home in arguments.plan.carried.values() if home.kind == "output"}
+
+    def clear(t: Value, _: list[Value]) -> list[Value]:
+        for name, width in arguments.layout.outputs.items():
+            if name not in carried:
+                rows = arguments.output(name, t)
+                start = code.at(rows.base, code.times(row, rows.stride))
+                code.fill(start, width)
+        return []
+
+    code.loop(0, begin, clear)
+    code.loop(end, time, clear)
+    return []
 
 
 def _write_entering(
-    code: Code, arguments: Arguments, homes: dict[Home, Rows], t: Value, until: Value, end: Value
+    code: Code,
+    arguments: Arguments,
+    homes: dict[Home, Rows],
+    t: Value,
+    until: Value,
+    end: Value,
 ) -> Value:
     """Write how rows that begin get their first states; give the end of those that run."""
     order, begins = arguments.pointers["order"], arguments.pointers["begin"]
@@ -112,7 +152,12 @@ def _write_entering(
 
 
 def _write_leaving(
-    code: Code, arguments: Arguments, homes: dict[Home, Rows], t: Value, first: Value, until: Value
+    code: Code,
+    arguments: Arguments,
+    homes: dict[Home, Rows],
+    t: Value,
+    first: Value,
+    until: Value,
 ) -> Value:
     """Write how the states of rows that have ended are kept; give the end of those that run."""
     order, ends = arguments.pointers["order"], arguments.pointers["end"]
@@ -137,10 +182,8 @@ def _write_leaving(
 
 
 def _copy_row(code: Code, row: Value, width: int, source: Rows, target: Rows) -> None:
-    here, there = Home("state", ""), Home("next", "")
-    homes = {here: source, there: target}
-    start = address(code, homes, Place(here, 0), row)
-    end = address(code, homes, Place(there, 0), row)
+    start = code.at(source.base, code.times(row, source.stride))
+    end = code.at(target.base, code.times(row, target.stride))
 
     def body(unit: Value, _: list[Value]) -> list[Value]:
         mask = code.mask(unit, width)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import Code, Value
+from unrolled.backends.llvm.packing import Matrix
 from unrolled.backends.llvm.plan import Home, Place, Plan
-from unrolled.backends.llvm.products import Matrix
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,17 @@ class Arguments:
         base = self.code.at(self.pointers["buffers"], start)
         return Rows(base, self.code.index(self.layout.widths[name]))
 
-    def stream(self, kind: str, name: str, step: Value) -> Rows:
-        """Give the rows of an input or an output at a step."""
-        offset = self.code.times(step, self.numbers[f"{kind} {name} time"])
-        base = self.code.at(self.pointers[f"{kind} {name}"], offset)
-        return Rows(base, self.numbers[f"{kind} {name} row"])
+    def input(self, name: str, step: Value) -> Rows:
+        """Give the rows of an input at a step."""
+        offset = self.code.times(step, self.numbers[f"input {name} time"])
+        base = self.code.at(self.pointers[f"input {name}"], offset)
+        return Rows(base, self.numbers[f"input {name} row"])
+
+    def output(self, name: str, step: Value) -> Rows:
+        """Give the rows of an output at a step; they lie side by side, of all steps."""
+        width = self.code.index(self.layout.outputs[name])
+        offset = self.code.times(step, self.code.times(self.numbers["output step"], width))
+        return Rows(self.code.at(self.pointers[f"output {name}"], offset), width)
 
     def ends(self, kind: str, state: str) -> Rows:
         """Give the rows that a state begins with ("first") or is left in ("last")."""
@@ -54,9 +60,9 @@ class Arguments:
         program = self.plan.program
         homes: dict[Home, Rows] = {}
         for value in program.inputs:
-            homes[Home("input", value.name)] = self.stream("input", value.name, step)
-        for name, _ in program.outputs:
-            homes[Home("output", name)] = self.stream("output", name, step)
+            homes[Home("input", value.name)] = self.input(value.name, step)
+        for name in self.layout.outputs:
+            homes[Home("output", name)] = self.output(name, step)
         for value in program.constants:
             rows = Rows(
                 self.pointers[f"constant {value.name}"], self.numbers[f"constant {value.name} row"]
@@ -76,7 +82,7 @@ class Arguments:
         code, home, successor = self.code, Home("state", state), self.plan.carried[state]
         if successor.kind == "output":
             before = code.add(step, -1)
-            return {home: self.stream("output", successor.name, before)}
+            return {home: self.output(successor.name, before)}
         even, odd = self.buffer(f"even {state}"), self.buffer(f"odd {state}")
         is_odd = code.builder.trunc(step, code.truth)
         now = code.builder.select(is_odd, odd.base, even.base)

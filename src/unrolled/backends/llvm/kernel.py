@@ -1,10 +1,8 @@
 """A program, compiled: called with tensors, it runs over all of time."""
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,13 +10,18 @@ from unrolled.backends.llvm import cache
 from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
 from unrolled.backends.llvm.jit import Library, compile_module
+from unrolled.backends.llvm.memory import Pool
 from unrolled.backends.llvm.plan import Plan, plan
+from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
 from unrolled.backends.llvm.target import Target, choose_target
 from unrolled.backends.llvm.threads import run_parallel
 from unrolled.errors import ShapeError
 from unrolled.ir import Program
 
-ALIGNMENT = 64
+POOL = Pool()
+
+WORTH_SHARING = 1 << 15
+"""Weights that take longer to pack than it takes to wake a thread."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,7 @@ class Kernel:
         batch = next(iter(states.values())).shape[0]
         given = {"input": inputs, "constant": constants, "state": states, "fixed": fixed}
         self._check(given, {"input": (time, batch), "constant": (batch,), "state": (batch,)})
-        table = _Table(self.layout.slots)
-        outputs, before = self._outputs(table, time, batch, lengths is not None, reverse)
+        table = Table(self.layout.slots)
         for value in self.program.inputs:
             x = inputs[value.name]
             table.stream(f"input {value.name}", _side_by_side(x), time, reverse)
@@ -98,19 +100,20 @@ class Kernel:
         for value in self.program.fixed:
             x = fixed[value.name]
             table.matrix(f"fixed {value.name}", x if x.dim() > 1 else x.contiguous())
-        table.buffer("packed", self._space(self.layout.packed_size))
-        table.buffer("buffers", self._space(self.layout.buffer_width * batch))
-        threads = max(1, min(threads or torch.get_num_threads(), batch))
-        table.schedule(time, batch, lengths, reverse, threads)
-        self.library.call("pack", table.address)
-        run_parallel(self.library.addresses["run"], table.address, threads)
-        if lengths is not None and reverse:  # what a row begins with lies where no step of it is
+        outputs, before = self._outputs(table, time, batch, reverse)
+        most = threads or torch.get_num_threads()
+        threads = max(1, min(most, batch))
+        if lengths is None:
+            table.share_out(even_schedule(time, batch, threads))
+        else:
+            table.share_out(ragged_schedule(time, lengths, reverse, threads))
+        for slot, number in (("parts", threads), ("time", time), ("batch", batch)):
+            table.set(slot, number)
+        self._run(table, batch, threads, most)
+        if lengths is not None:
             ended = torch.arange(time)[:, None, None] >= lengths.cpu()[:, None]
-            outputs |= {
-                name: outputs[name].masked_fill(ended, 0.0)
-                for name in (home.name for home in self.plan.carried.values())
-                if name in outputs
-            }
+            shared = [self.plan.carried[state].name for state in before]
+            outputs |= {n: outputs[n].masked_fill(ended, 0.0) for n in (*shared, *self.plan.before)}
         return Results(outputs, last, before)
 
     def _check(
@@ -134,24 +137,35 @@ class Kernel:
                     )
 
     def _outputs(
-        self, table: "_Table", time: int, batch: int, ragged: bool, reverse: bool
+        self, table: Table, time: int, batch: int, reverse: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Make room for the outputs; one that is a state too has a step more, before the first."""
         carried = {home.name: s for s, home in self.plan.carried.items() if home.kind == "output"}
         outputs, before = {}, {}
-        for name, value in self.program.outputs:
-            width = self.program.types[str(value)].width
-            make = torch.zeros if ragged else torch.empty
-            room = make(time + 1 if name in carried else time, batch, width, dtype=self.dtype)
-            later = int(name in carried and not reverse)
-            outputs[name] = room[later : time + later]
-            table.stream(f"output {name}", room, time, reverse, later)
-            if name in carried:
+        for name, width in self.layout.outputs.items():
+            extra = int(name in carried)
+            room = POOL.take((time + extra, batch, width), self.dtype)
+            later = 0 if reverse else extra
+            table.steps(f"output {name}", room, time - 1 if reverse else later)
+            outputs[name] = room[later : time + later] if extra else room
+            if extra:
                 before[carried[name]] = room[1:] if reverse else room[:time]
+        table.set("output step", -batch if reverse else batch)
+        outputs |= {name: before[state] for name, state in self.plan.before.items()}
         return outputs, before
 
-    def _space(self, numbers: int) -> Tensor:
-        return torch.empty(numbers + ALIGNMENT // self.dtype.itemsize, dtype=self.dtype)
+    def _run(self, table: Table, batch: int, threads: int, packers: int) -> None:
+        """Pack the weights and run, with memory for what is in between."""
+        for slot, numbers in (
+            ("packed", self.layout.packed_size),
+            ("buffers", self.layout.buffer_width * batch),
+        ):
+            room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
+            table.buffer(slot, room)
+        addresses = self.library.addresses
+        packers = packers if self.layout.packed_size >= WORTH_SHARING else 1
+        run_parallel(addresses["pack"], table.address, packers)
+        run_parallel(addresses["run"], table.address, threads)
 
 
 def compile_program(program: Program) -> Kernel:
@@ -170,73 +184,6 @@ def compile_program(program: Program) -> Kernel:
         [[1.0, 1.0], [2.0, 0.0], [3.0, 0.0]]
     """
     return Kernel(program, choose_target())
-
-
-class _Table:
-    """The arguments, being filled in; it keeps alive what they point to."""
-
-    def __init__(self, slots: Mapping[str, int]) -> None:
-        self.slots = slots
-        self.numbers = (ctypes.c_int64 * len(slots))()
-        self.alive: list[object] = []
-        self.address = ctypes.addressof(self.numbers)
-
-    def set(self, slot: str, number: int) -> None:
-        self.numbers[self.slots[slot]] = number
-
-    def rows(self, slot: str, x: Tensor) -> None:
-        """Point to rows (batch, width)."""
-        self.alive.append(x)
-        self.set(slot, x.data_ptr())
-        self.set(f"{slot} row", x.stride(0))
-
-    def stream(self, slot: str, x: Tensor, time: int, reverse: bool, skip: int = 0) -> None:
-        """Point to (time, batch, width) behind some steps, or to its last step and run back."""
-        self.alive.append(x)
-        stride, first = x.stride(0), time - 1 if reverse else skip
-        self.set(slot, x.data_ptr() + first * stride * x.element_size())
-        self.set(f"{slot} time", -stride if reverse else stride)
-        self.set(f"{slot} row", x.stride(1))
-
-    def matrix(self, slot: str, x: Tensor) -> None:
-        """Point to a fixed value."""
-        self.alive.append(x)
-        self.set(slot, x.data_ptr())
-        for axis, stride in enumerate(x.stride()):
-            self.set(f"{slot} {axis}", stride)
-
-    def buffer(self, slot: str, x: Tensor) -> None:
-        """Point to room for numbers, at the beginning of a cache line."""
-        self.alive.append(x)
-        self.set(slot, -(-x.data_ptr() // ALIGNMENT) * ALIGNMENT)
-
-    def schedule(
-        self, time: int, batch: int, lengths: Tensor | None, reverse: bool, threads: int
-    ) -> None:
-        """Share the rows out among threads: longest first, each thread every n-th of them."""
-        steps = np.full(batch, time) if lengths is None else lengths.cpu().numpy().astype(np.int64)
-        order = np.argsort(-steps, kind="stable")
-        dealt = [order[thread::threads] for thread in range(threads)]
-        if lengths is None:  # rows that lie side by side stay together
-            dealt = np.array_split(order, threads)
-        bounds = np.cumsum([0, *map(len, dealt)])
-        arrays = {
-            "bounds": bounds,
-            "order": np.concatenate(dealt),
-            "begin": time - steps if reverse else np.zeros(batch),
-            "end": np.full(batch, time) if reverse else steps,
-        }
-        for slot, array in arrays.items():
-            whole = np.ascontiguousarray(array, dtype=np.int64)
-            self.alive.append(whole)
-            self.set(slot, whole.ctypes.data)
-        for slot, number in (
-            ("parts", min(threads, batch)),
-            ("time", time),
-            ("batch", batch),
-            ("ticket", 0),
-        ):
-            self.set(slot, number)
 
 
 def _side_by_side(x: Tensor) -> Tensor:

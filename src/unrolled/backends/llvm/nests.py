@@ -1,40 +1,49 @@
-"""Writing a nest: loops over blocks of units and tiles of rows, and what is done in each tile.
+"""Writing a nest: loops over blocks of units and rows, and what is done for each vector of them.
 
 Units are outside and rows inside, so that the weights of a block of units are read from the cache
-for all rows but the first. What a tile's matmuls sum up never leaves the registers until the
-pointwise operations behind them are done.
+for all rows but the first. What the matmuls of a block of units and a few rows give lies in a small
+room, in the nearest cache; the pointwise operations behind them take it from there, for several
+vectors at once, so that the processor has other work while it waits for the end of a division.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Arguments, Rows, address
 from unrolled.backends.llvm.matmul import write_tile
-from unrolled.backends.llvm.plan import Home, Nest, Plan, Window, operand_windows, place_of_rows
+from unrolled.backends.llvm.plan import Home, Nest, Window, operand_windows, place_of_rows
 from unrolled.backends.llvm.pointwise import POINTWISE
 from unrolled.backends.llvm.products import Product
 from unrolled.backends.llvm.reductions import write_reduction
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
 
+ROOM_ROWS = 32
+"""Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
+
+TOGETHER = 2
+"""Vectors that go through the pointwise operations side by side."""
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a nest is written: all that its tiles have in common."""
+    """Where a nest is written: all that its parts have in common."""
 
     code: Code
-    plan: Plan
+    arguments: Arguments
     nest: Nest
     products: tuple[Product, ...]
-    arguments: Arguments
     homes: dict[Home, Rows]
-    operations: dict[str, Operation]
+
+    def operation(self, name: str) -> Operation:
+        """Give the operation that computes a value."""
+        return next(o for o in self.arguments.plan.program.body if o.name == name)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """One vector of one row: what is evaluated at once."""
+    """One vector of one row."""
 
     row: Value
     unit: Value  # the first of its units
@@ -46,11 +55,11 @@ def write_nest(scene: Scene, first: Value, end: Value) -> None:
     """Write a nest over the rows order[first] to order[end - 1]."""
     alone = scene.nest.alone
     if scene.products:
-        _write_tiles(scene, first, end)
+        _write_blocks(scene, first, end)
     elif alone is not None:
-        _for_each_row(scene, first, end, lambda row: _reduce(scene, alone, row))
+        _write_reductions(scene, alone, first, end)
     else:
-        _for_each_row(scene, first, end, lambda row: _write_row(scene, row))
+        _write_rows(scene, first, end)
 
 
 def _row(scene: Scene, position: Value) -> Value:
@@ -58,123 +67,223 @@ def _row(scene: Scene, position: Value) -> Value:
     return scene.code.load_index(scene.code.at(order, position, size=8))
 
 
-def _for_each_row(scene: Scene, first: Value, end: Value, write: Callable[[Value], None]) -> None:
-    def body(position: Value, _: list[Value]) -> list[Value]:
-        write(_row(scene, position))
-        return []
-
-    scene.code.loop(first, end, body)
-
-
-def _write_row(scene: Scene, row: Value) -> None:
+def _write_rows(scene: Scene, first: Value, end: Value) -> None:
     """Write a nest without matmuls: rows outside, so that memory is read in a straight line."""
     code, width = scene.code, scene.nest.width
+    vectors = -(-width // code.lanes)
+    together = min(TOGETHER, vectors)
 
-    def body(unit: Value, _: list[Value]) -> list[Value]:
-        write_spot(scene, Spot(row, unit, code.mask(unit, width), {}))
+    def rows(position: Value, _: list[Value]) -> list[Value]:
+        row = _row(scene, position)
+
+        def units(vector: Value, _: list[Value]) -> list[Value]:
+            spots = []
+            for number in range(together):
+                one = code.least(code.add(vector, number), vectors - 1)
+                unit = code.times(one, code.lanes)
+                spots.append(Spot(row, unit, code.mask(unit, width), {}))
+            write_spots(scene, spots)
+            return []
+
+        code.loop(0, vectors, units, step=together)
         return []
 
-    code.loop(0, width, body, step=code.lanes)
+    code.loop(first, end, rows)
 
 
-def _reduce(scene: Scene, operation: Operation, row: Value) -> None:
-    source = place_of_rows(scene.plan, str(operation.operands[0]))
-    start = address(scene.code, scene.homes, source, row)
-    targets = [address(scene.code, scene.homes, store.place, row) for store in scene.nest.stores]
-    write_reduction(scene.code, operation, start, targets)
-
-
-def _write_tiles(scene: Scene, first: Value, end: Value) -> None:
-    """Write the loops over segments, blocks of units and tiles of rows."""
+def _write_reductions(scene: Scene, operation: Operation, first: Value, end: Value) -> None:
     code = scene.code
-    one = scene.products[0]  # they agree in units, segments and tile
+    source = place_of_rows(scene.arguments.plan, str(operation.operands[0]))
 
-    def segments(segment: Value, _: list[Value]) -> list[Value]:
-        code.loop(0, one.panels, lambda block, _: blocks(segment, block))
+    def body(position: Value, _: list[Value]) -> list[Value]:
+        row = _row(scene, position)
+        start = address(code, scene.homes, source, row)
+        targets = [address(code, scene.homes, store.place, row) for store in scene.nest.stores]
+        write_reduction(code, operation, start, targets)
         return []
 
-    def blocks(segment: Value, block: Value) -> list[Value]:
-        position, rows = first, one.tile.rows
-        while rows:
-            (position,) = tiles(segment, block, position, rows)
-            rows //= 2
+    code.loop(first, end, body)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some units of a nest with matmuls: those of one panel of weights."""
+
+    number: Value  # among the panels of all segments
+    segment: Value
+    inside: Value  # the first unit, counted from the segment's first
+    vectors: Value  # of units that there are
+
+
+def _write_blocks(scene: Scene, first: Value, end: Value) -> None:
+    """Write the loops over blocks of units and, in each, over as many rows as the room holds."""
+    code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
+    columns = sum(product.columns for product in scene.products)
+    room = code.room(ROOM_ROWS * columns)
+
+    def blocks(number: Value, _: list[Value]) -> list[Value]:
+        segment = code.builder.udiv(number, code.index(one.panels))
+        before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
+        left = code.builder.sub(code.index(-(-one.width // code.lanes)), before)
+        vectors = code.least(left, one.tile.vectors)
+        block = Block(number, segment, code.times(before, code.lanes), vectors)
+        code.loop(first, end, lambda at, _: rows(block, at), step=ROOM_ROWS)
         return []
 
-    def tiles(segment: Value, block: Value, position: Value, rows: int) -> list[Value]:
-        def body(values: list[Value]) -> Sequence[Value]:
-            _write_tile(scene, segment, block, values[0], rows)
-            return [code.add(values[0], rows)]
+    def rows(block: Block, position: Value) -> list[Value]:
+        until = code.least(code.add(position, ROOM_ROWS), end)
+        column = 0
+        for product in scene.products:
+            _write_passes(scene, product, block, position, until, room, column)
+            column += product.columns
+        _write_behind(scene, block, position, until, room)
+        return []
 
-        return code.repeat(
-            lambda values: code.builder.not_(code.less(end, code.add(values[0], rows))),
-            body,
-            [position],
-        )
-
-    code.loop(0, one.segments, segments)
+    code.loop(0, one.segments * one.panels, blocks)
 
 
-def _write_tile(scene: Scene, segment: Value, block: Value, position: Value, rows: int) -> None:
-    """Write the matmuls of some rows and a block of units, and all that follows from them."""
-    code, one = scene.code, scene.products[0]
-    indices = [_row(scene, code.add(position, row)) for row in range(rows)]
-    inside = code.times(block, one.tile.vectors * code.lanes)
-    unit = code.add(code.times(segment, one.width), inside) if one.segments > 1 else inside
-    _prefetch_inputs(scene, indices, unit)
-    sums: list[dict[Window, Value]] = [{} for _ in range(rows * one.tile.vectors)]
-    for product in scene.products:
-        number = code.add(code.times(segment, product.panels), block)
-        start = code.add(product.start, code.times(number, product.panel_size))
-        panel = code.at(scene.arguments.pointers["packed"], start)
-        begin = code.times(segment, product.terms)
+def _write_passes(
+    scene: Scene,
+    product: Product,
+    block: Block,
+    position: Value,
+    until: Value,
+    room: Value,
+    column: int,
+) -> None:
+    """Write one product of some rows: in each pass over k as many columns as the registers hold."""
+    code = scene.code
+    start = code.add(product.start, code.times(block.number, product.panel_size))
+    panel = code.at(scene.arguments.pointers["packed"], start)
+    width = sum(p.columns for p in scene.products)
+    for times, columns in product.passes:
+        size = product.terms * columns * code.lanes
+
+        def body(
+            number: Value, _: list[Value], columns=columns, size=size, panel=panel, column=column
+        ):
+            here = code.at(panel, code.times(number, size))
+            place = code.add(column, code.times(number, columns))
+            target = code.at(room, code.times(place, code.lanes))
+            _write_tiles(scene, product, block, position, until, here, columns, target, width)
+            return []
+
+        code.loop(0, times, body)
+        panel, column = code.at(panel, times * size), column + times * columns
+
+
+def _write_tiles(
+    scene: Scene,
+    product: Product,
+    block: Block,
+    position: Value,
+    until: Value,
+    panel: Value,
+    columns: int,
+    target: Value,
+    width: int,
+) -> None:
+    """Write a pass over some rows, tile by tile; rows behind the last are the last once more.
+
+    A tile that is filled up costs less than a smaller one as long as it is more than half full.
+    """
+    code, done, rows = scene.code, position, product.tile.rows
+
+    def tile(values: list[Value], rows: int) -> list[Value]:
+        last = code.add(until, -1)
+        indices = [_row(scene, code.least(code.add(values[0], r), last)) for r in range(rows)]
+        unit = code.add(code.times(block.segment, product.width), block.inside)
+        _prefetch(scene, indices, unit)
+        begin = code.times(block.segment, product.terms)
         operands = [
             code.at(address(code, scene.homes, product.operand, row), begin) for row in indices
         ]
-        split = max(1, one.tile.rows // rows)
-        tile = write_tile(code, operands, panel, product.terms, product.columns, split)
+        sums = write_tile(code, operands, panel, product.terms, columns)
+        start = code.at(
+            target, code.times(code.builder.sub(values[0], position), width * code.lanes)
+        )
         for row in range(rows):
-            columns = iter(tile[row])
-            for factor in product.factors:
-                for vector in range(product.tile.vectors):
-                    sums[row * one.tile.vectors + vector][factor.window] = next(columns)
-    for row in range(rows):
-        for vector in range(one.tile.vectors):
-            step = vector * code.lanes
-            mask = code.mask(code.add(inside, step), one.width)
-            own = sums[row * one.tile.vectors + vector]
-            write_spot(scene, Spot(indices[row], code.add(unit, step), mask, own))
+            for column in range(columns):
+                place = (row * width + column) * code.lanes
+                code.store(sums[row][column], code.at(start, place))
+        return [code.add(values[0], rows)]
+
+    while rows:
+        smaller = {1: 0}.get(rows, rows // 2 if rows == product.tile.rows else 1)
+        (done,) = code.repeat(
+            lambda values, smaller=smaller: code.less(code.add(values[0], smaller), until),
+            lambda values, rows=rows: tile(values, rows),
+            [done],
+        )
+        rows = smaller
 
 
-def _prefetch_inputs(scene: Scene, rows: list[Value], unit: Value) -> None:
-    """Ask for what the tile reads of this step's inputs before its matmuls, which take a while."""
-    for place in scene.nest.loads.values():
-        if place.home.kind == "input":
-            for row in rows:
-                start = address(scene.code, scene.homes, place, row)
-                scene.code.prefetch(scene.code.at(start, unit))
+def _prefetch(scene: Scene, rows: list[Value], unit: Value) -> None:
+    """Ask for what is read and written behind the matmuls, which take a while."""
+    nest = scene.nest
+    wanted = [(p, False) for p in nest.loads.values() if p.home.kind == "input"]
+    wanted += [(s.place, True) for s in nest.stores if s.place.home.kind == "output"]
+    for place, write in wanted:
+        for row in rows:
+            start = address(scene.code, scene.homes, place, row)
+            scene.code.prefetch(scene.code.at(start, unit), write=write)
 
 
-def write_spot(scene: Scene, spot: Spot) -> None:
-    """Write all that a nest computes for one vector of one row, and store what is to be stored."""
-    code, values = scene.code, dict(spot.sums)
+def _write_behind(scene: Scene, block: Block, position: Value, until: Value, room: Value) -> None:
+    """Write what follows the matmuls of some rows."""
+    code, one = scene.code, scene.products[0]
+    width = sum(p.columns for p in scene.products)
+
+    def vectors(vector: Value, _: list[Value]) -> list[Value]:
+        inside = code.add(block.inside, code.times(vector, code.lanes))
+        unit = code.add(code.times(block.segment, one.width), inside)
+        mask = code.mask(inside, one.width)
+
+        def rows(first: Value, _: list[Value]) -> list[Value]:
+            spots = []
+            for number in range(TOGETHER):
+                here = code.least(code.add(first, number), code.add(until, -1))
+                start = code.times(code.builder.sub(here, position), width * code.lanes)
+                start = code.at(code.at(room, start), code.times(vector, code.lanes))
+                sums, column = {}, 0
+                for product in scene.products:
+                    for factor in product.factors:
+                        sums[factor.window] = code.load(code.at(start, column * code.lanes))
+                        column += one.tile.vectors
+                spots.append(Spot(_row(scene, here), unit, mask, sums))
+            write_spots(scene, spots)
+            return []
+
+        code.loop(position, until, rows, step=TOGETHER)
+        return []
+
+    code.loop(0, block.vectors, vectors)
+
+
+def write_spots(scene: Scene, spots: Sequence[Spot]) -> None:
+    """Write all that a nest computes for some vectors, and store what is to be stored."""
+    code = scene.code
+    values = [dict(spot.sums) for spot in spots]
     for window in scene.nest.windows:
-        if window not in values:
-            values[window] = _window(scene, spot, window, values)
+        for spot, own in zip(spots, values, strict=True):
+            if window not in own:
+                own[window] = _window(scene, spot, window, own)
     for store in scene.nest.stores:
-        value = values[store.window]
-        if value.type == code.mask_type:
-            value = code.builder.select(value, code.constant(1.0), code.constant(0.0))
-        start = address(code, scene.homes, store.place, spot.row)
-        code.store(value, code.at(start, spot.unit), spot.mask)
+        for spot, own in zip(spots, values, strict=True):
+            value = own[store.window]
+            if value.type == code.mask_type:
+                value = code.builder.select(value, code.constant(1.0), code.constant(0.0))
+            start = address(code, scene.homes, store.place, spot.row)
+            code.store(value, code.at(start, spot.unit), spot.mask)
 
 
 def _window(scene: Scene, spot: Spot, window: Window, values: dict[Window, Value]) -> Value:
     """Write one window: loaded, moved or computed."""
     if window in scene.nest.loads:
         return _load(scene, spot, window)
-    operation = scene.operations[window.value]
+    operation = scene.operation(window.value)
     if operation.op in (Op.EXPAND, Op.SWAP):
-        source = place_of_rows(scene.plan, str(operation.operands[0]))
+        source = place_of_rows(scene.arguments.plan, str(operation.operands[0]))
         start = address(scene.code, scene.homes, source, spot.row)
         return write_view(scene.code, operation, start, window.base, scene.nest.width, spot)
     if operation.op == Op.SLICE:
@@ -190,7 +299,7 @@ def _window(scene: Scene, spot: Spot, window: Window, values: dict[Window, Value
 
 
 def _load(scene: Scene, spot: Spot, window: Window) -> Value:
-    code, type = scene.code, scene.plan.program.types[window.value]
+    code, type = scene.code, scene.arguments.plan.program.types[window.value]
     place = scene.nest.loads[window]
     start = address(code, scene.homes, place, spot.row)
     if type.shape == ():

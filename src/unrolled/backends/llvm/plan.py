@@ -84,6 +84,7 @@ class Plan:
     places: dict[str, Place]
     buffers: dict[str, int]  # width of each buffer by its name
     carried: dict[str, Home]  # where a state's successor is stored: an output, or a home of its own
+    before: dict[str, str]  # outputs that are such a state as each step reads it: it lies there
 
 
 def plan(program: Program) -> Plan:
@@ -92,14 +93,26 @@ def plan(program: Program) -> Plan:
     levels = levels_of(program, operations)
     stored = stored_values(program, operations, levels)
     places, buffers, carried = _places(program, operations, stored)
+    before = _before(program, carried)
     stores = [
         store
         for value, place in _targets(program, places, carried)
+        if place.home.name not in before or place.home.kind != "output"
         for store in _pieces(program, operations, value, place)
     ]
-    return Plan(
-        program, _nests(program, operations, levels, stores, places), places, buffers, carried
-    )
+    nests = _nests(program, operations, levels, stores, places)
+    return Plan(program, nests, places, buffers, carried, before)
+
+
+def _before(program: Program, carried: dict[str, Home]) -> dict[str, str]:
+    """Find the outputs that need not be stored: a step earlier, another output was the same."""
+    states = {state for state, home in carried.items() if home.kind == "output"}
+    used = set(carried.values())
+    return {
+        name: str(value)
+        for name, value in program.outputs
+        if str(value) in states and Home("output", name) not in used
+    }
 
 
 def _places(

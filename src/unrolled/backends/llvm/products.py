@@ -1,8 +1,7 @@
-"""Which matmuls of a nest share a loop, how their weights are packed, and the code that packs."""
+"""Which matmuls of a nest share a loop, and how their weights lie when they are packed."""
 
 from dataclasses import dataclass
 
-from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.plan import Nest, Place, Plan, Window, place_of_rows
 from unrolled.backends.llvm.target import FLOATS, Target, Tile, choose_tile
 from unrolled.ir import OPS, Op, Operation
@@ -35,6 +34,14 @@ class Product:
     def columns(self) -> int:
         """Vectors side by side in a panel."""
         return len(self.factors) * self.tile.vectors
+
+    @property
+    def passes(self) -> tuple[tuple[int, int], ...]:
+        """How the columns are taken: so many passes over k, of so many columns each."""
+        number = -(-self.columns // self.tile.columns)
+        columns, wider = divmod(self.columns, number)
+        parts = (wider, columns + 1), (number - wider, columns)
+        return tuple(part for part in parts if part[0])
 
     @property
     def panel_size(self) -> int:
@@ -93,74 +100,3 @@ def _segments(plan: Plan, nest: Nest) -> int:
 def _factor(window: Window, operation: Operation) -> Factor:
     unit, term = (-1, -2) if operation.op == Op.MATMUL else (-2, -1)
     return Factor(window, str(operation.operands[1]), unit, term)
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A matrix in memory: its address and its strides by axis, in numbers."""
-
-    base: Value
-    strides: tuple[Value, ...]
-
-
-def write_packing(code: Code, product: Product, matrices: dict[str, Matrix], packed: Value) -> None:
-    """Write the code that fills the panels of a product; lanes behind the last unit become 0."""
-    span = product.tile.vectors * product.lanes
-
-    def pack_segment(segment: Value, _: list[Value]) -> list[Value]:
-        code.loop(0, product.panels, lambda block, _: pack_panel(segment, block))
-        return []
-
-    def pack_panel(segment: Value, block: Value) -> list[Value]:
-        number = code.add(code.times(segment, product.panels), block)
-        panel = code.at(packed, code.add(product.start, code.times(number, product.panel_size)))
-        column = 0
-        for factor in product.factors:
-            for vector in range(product.tile.vectors):
-                unit = code.add(code.times(block, span), vector * product.lanes)
-                start = code.at(panel, column * product.lanes)
-                _pack_column(code, product, factor, matrices[factor.matrix], segment, unit, start)
-                column += 1
-        return []
-
-    code.loop(0, product.segments, pack_segment)
-
-
-def _pack_column(
-    code: Code,
-    product: Product,
-    factor: Factor,
-    matrix: Matrix,
-    segment: Value,
-    unit: Value,
-    target: Value,
-) -> None:
-    """Write one vector of weights for each term."""
-    build, lanes, step = code.builder, product.lanes, product.columns * product.lanes
-    along, down = matrix.strides[factor.unit_axis], matrix.strides[factor.term_axis]
-    source = code.at(matrix.base, code.times(code.add(unit, factor.window.base), along))
-    if product.segments > 1:
-        source = code.at(source, code.times(segment, matrix.strides[0]))
-    left = build.sub(code.index(product.width), unit)
-    all_there = build.icmp_signed(">=", left, code.index(lanes))
-    contiguous = build.icmp_signed("==", along, code.index(1))
-
-    def copy(k: Value, _: list[Value]) -> list[Value]:
-        vector = code.load(code.at(source, code.times(k, down)))
-        code.store(vector, code.at(target, code.times(k, step)))
-        return []
-
-    def gather(k: Value, _: list[Value]) -> list[Value]:
-        here, there = code.at(source, code.times(k, down)), code.at(target, code.times(k, step))
-        code.store(code.constant(0.0), there)
-        for lane in range(lanes):
-            with build.if_then(code.less(lane, left)):
-                number = code.load_number(code.at(here, code.times(along, lane)))
-                code.store_number(number, code.at(there, lane))
-        return []
-
-    with build.if_else(build.and_(all_there, contiguous)) as (simple, general):
-        with simple:
-            code.loop(0, product.terms, copy)
-        with general:
-            code.loop(0, product.terms, gather)

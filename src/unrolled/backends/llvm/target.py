@@ -50,10 +50,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Tile:
-    """How many results a matmul keeps in registers at once: rows x units of each gate."""
+    """How a matmul is cut: what is computed in one pass over k stays in registers."""
 
     rows: int
-    vectors: int  # of units, for each gate
+    columns: int  # vectors of weights, most in one pass
+    vectors: int  # of units, for each gate, in one panel of weights
 
 
 PORTABLE = Target("portable", "", "", vector_bytes=16, registers=16)
@@ -96,22 +97,30 @@ def choose_target(name: str | None = None) -> Target:
     return found[name]
 
 
+WORTH = {1: 0.70, 2: 0.95, 3: 1.0}
+"""How fast a pass of so many columns is against one of three (measured with 8 rows on AVX-512)."""
+
+
 def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     """Choose the tile of a matmul for `gates` matrices of `blocks` vectors of units each.
 
-    Every accumulator stays in a register, one vector of weights for each column of the tile and one
-    broadcast operand beside them. Few gates take several vectors of units, so that a broadcast
-    serves three or four multiplications; a number that leaves blocks over is not taken.
+    Eight rows by up to three columns: every accumulator stays in a register, a vector of weights
+    for each column and one broadcast operand beside them; half the rows where registers are few.
+    A number of rows that is a power of two leaves nothing over in most batches. One gate takes two
+    or three vectors of units, so that a broadcast serves as many multiplications; the number is
+    weighed against the vectors of nothing that the last panel is then filled up with.
 
     >>> avx512 = Target("avx512", "", "", 64, 32)
     >>> choose_tile(avx512, gates=3, blocks=16), choose_tile(avx512, gates=4, blocks=16)
-    (Tile(rows=8, vectors=1), Tile(rows=6, vectors=1))
+    (Tile(rows=8, columns=3, vectors=1), Tile(rows=8, columns=2, vectors=1))
     """
-    wanted = max(1, 4 // gates)
-    vectors = max(v for v in range(1, wanted + 1) if blocks % v == 0)
+    rows = 8 if target.registers >= 32 else 4
+    most = max(WORTH)
+    vectors = 1
+    if gates == 1:
+        vectors = max(WORTH, key=lambda v: WORTH[v] * blocks / (-(-blocks // v) * v))
     columns = gates * vectors
-    rows = (target.registers - 1 - columns) // columns
-    return Tile(rows=min(8, max(1, rows)), vectors=vectors)
+    return Tile(rows, -(-columns // -(-columns // most)), vectors)
 
 
 def _machine(name: str, host: dict[str, bool]) -> tuple[str, str]:

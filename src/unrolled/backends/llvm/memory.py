@@ -1,0 +1,87 @@
+"""Memory that is used again: a fresh page costs more to get than to fill.
+
+Results of one call are as large as those of the next, as a rule. The system's allocator gives large
+blocks back when they are freed and gets empty pages for them anew, each of them at the price of an
+interrupt; a quarter of a kernel's time went there. So blocks of results are kept when the last
+tensor that lies in them is gone, and handed out again.
+"""
+
+import ctypes
+import math
+import mmap
+import threading
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SMALL = 1 << 16
+"""Bytes below which the usual allocator does."""
+
+MOST_KEPT = 1 << 29
+"""Bytes in blocks that nobody uses, at most; what came back first goes first."""
+
+LOOSEST = 1.5
+"""How many times larger than what is wanted a block may be."""
+
+HUGE_PAGE = 1 << 21
+
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""Not shared with a process that is forked off, which would write into our results."""
+
+
+class _Lease(weakref.ref[ctypes.Array[ctypes.c_char]]):
+    """The watch over one block in use."""
+
+    block: mmap.mmap
+
+
+class Pool:
+    """Blocks of memory, handed out as tensors.
+
+    A tensor that is taken may be used like any other, and for as long; what it contains is left
+    over from whoever had the block before.
+    """
+
+    def __init__(self, most_kept: int = MOST_KEPT) -> None:
+        self.most_kept = most_kept
+        self.free: list[mmap.mmap] = []
+        self.leases: dict[int, _Lease] = {}
+        self.lock = threading.RLock()  # a tensor may be freed, in this thread too, at any moment
+
+    def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Give a tensor of some shape; a large one begins at the beginning of a page.
+
+        >>> pool = Pool()
+        >>> address = pool.take((1000, 100), torch.float32).data_ptr()
+        >>> pool.take((1000, 99), torch.float32).data_ptr() == address
+        True
+        """
+        wanted = math.prod(shape) * dtype.itemsize
+        if wanted < SMALL or torch.are_deterministic_algorithms_enabled():
+            return torch.empty(shape, dtype=dtype)  # which fills it with NaN in the latter case
+        block = self._block(wanted)
+        room = (ctypes.c_char * wanted).from_buffer(block)  # lives as long as any tensor in it
+        lease = _Lease(room, self._take_back)
+        lease.block = block
+        self.leases[id(lease)] = lease
+        return torch.frombuffer(room, dtype=dtype).view(shape)
+
+    def _block(self, wanted: int) -> mmap.mmap:
+        with self.lock:
+            fitting = [b for b in self.free if wanted <= len(b) <= LOOSEST * wanted]
+            if fitting:
+                block = min(fitting, key=len)
+                self.free.remove(block)
+                return block
+        block = mmap.mmap(-1, wanted, **PRIVATE)
+        if wanted >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            block.madvise(mmap.MADV_HUGEPAGE)
+        return block
+
+    def _take_back(self, lease: "_Lease") -> None:
+        with self.lock:
+            self.free.append(self.leases.pop(id(lease)).block)
+            while sum(map(len, self.free)) > self.most_kept:
+                self.free.pop(0)

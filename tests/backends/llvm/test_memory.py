@@ -1,0 +1,69 @@
+"""Blocks of memory that are used again."""
+
+import ctypes
+import gc
+import os
+
+import pytest
+import torch
+
+from unrolled.backends.llvm.memory import SMALL, Pool
+
+SHAPE = (4, SMALL)
+
+
+def test_a_block_comes_back_when_the_last_tensor_in_it_is_gone() -> None:
+    pool = Pool()
+    whole = pool.take(SHAPE, torch.float32)
+    address, part = whole.data_ptr(), whole[2:]
+    del whole
+    assert pool.take(SHAPE, torch.float32).data_ptr() != address
+    part.fill_(1.0)
+    del part
+    gc.collect()
+    assert address in {pool.take(SHAPE, torch.float32).data_ptr() for _ in range(2)}
+
+
+def test_two_tensors_in_use_share_nothing() -> None:
+    pool = Pool()
+    tensors = [pool.take(SHAPE, torch.float64).fill_(number) for number in range(5)]
+    assert [tensor.unique().tolist() for tensor in tensors] == [[n] for n in map(float, range(5))]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_process_writes_into_memory_of_its_own() -> None:
+    pool = Pool()
+    tensor = pool.take(SHAPE, torch.float32).fill_(1.0)
+    child = os.fork()
+    if not child:
+        ctypes.memset(tensor.data_ptr(), 0, 4)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert tensor[0, 0] == 1.0
+
+
+def test_a_much_larger_block_is_not_taken() -> None:
+    pool = Pool()
+    address = pool.take((4 * SMALL,), torch.float32).data_ptr()
+    assert pool.take((2 * SMALL,), torch.float32).data_ptr() != address
+    assert pool.take((3 * SMALL,), torch.float32).data_ptr() == address
+
+
+def test_no_more_is_kept_than_allowed() -> None:
+    pool = Pool(most_kept=3 * SMALL)
+    held = [pool.take((SMALL,), torch.uint8) for _ in range(5)]
+    assert pool.free == []
+    held.clear()
+    assert [len(block) for block in pool.free] == [SMALL] * 3
+
+
+def test_small_tensors_and_checked_ones_are_fresh() -> None:
+    pool = Pool()
+    pool.take((SMALL // 4 - 1,), torch.float32)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert pool.take(SHAPE, torch.float32).isnan().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert pool.free == []
