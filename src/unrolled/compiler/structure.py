@@ -3,11 +3,13 @@
 import copy
 import pickle
 import types
-import weakref
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from operator import is_
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +43,9 @@ def structure(cell: nn.Module) -> Structure:
     """Give what makes the capture of one cell good for another.
 
     Two cells of the same classes, sizes, types, mode and plain attributes share their programs;
-    their parameters and buffers may differ in value, and are tied in the same way. An attribute
-    that is neither a number, a text, a function nor a container of such is compared by what it
-    pickles to; a tensor that is no parameter and no buffer, by itself and how often it was changed.
+    their parameters and buffers may differ in value, and are tied in the same way. Of other
+    attributes, a tensor is compared by itself and how often it was changed; an object by its own
+    equality if its class defines one and a hash, and by what it pickles to otherwise.
 
     Example:
         >>> from unrolled.zoo import GRU
@@ -103,6 +105,8 @@ def _comparable(value: object) -> Hashable:
         return value.__func__, _Same(value.__self__)
     if isinstance(value, partial):
         return _comparable((value.func, value.args, value.keywords))
+    if type(value).__hash__ not in (None, object.__hash__):
+        return type(value), value
     try:
         return type(value), pickle.dumps(value)
     except Exception:  # whatever pickle raises says that it cannot be told by its contents
@@ -110,36 +114,38 @@ def _comparable(value: object) -> Hashable:
 
 
 class Trace:
-    """A cell's structure and where its tensors are, and a quick way to see whether it still holds.
+    """A cell's structure, where its tensors are, and a quick look whether that is still so.
 
-    Compared are which objects the modules hold, in their dictionaries and in containers there; of
-    parameters and buffers, their sizes and types, and which are tied. `quick` is False where a
-    module holds anything else that can change.
+    The look is at the objects that the modules hold, and at the sizes and types of parameters and
+    buffers and which of them are tied. `quick` is False where a module holds an object that could
+    change inside: its structure has to be made anew for every call.
     """
 
     def __init__(self, cell: nn.Module) -> None:
         self.structure, self.quick = structure(cell), True
-        self.classes: list[tuple[nn.Module, type]] = []  # of the parts; the cell itself is not kept
+        self.kind, self.parts = type(cell), list[tuple[nn.Module, type]]()  # the cell is not kept
         self.empty: list[object] = []  # containers that hold nothing
-        self.dicts: list[tuple[Mapping[object, object], list[object], list[int]]] = []
-        self.lists: list[tuple[Sequence[object], list[int]]] = []
-        self.alive: list[object] = []  # an object that is kept alive keeps its id
-        self.owners: list[tuple[dict[str, Tensor | None], list[str], list[Kind | None]]] = []
-        self.places: dict[str, tuple[dict[str, Tensor | None], str]] = {}
+        self.filled: list[tuple[Mapping[Any, object], list[object], list[object]]] = []
+        self.owners: list[tuple[Tensors, list[str], list[Kind | None]]] = []
+        self.places: dict[str, tuple[Tensors, str]] = {}
         self._module(cell, "")
         self.ties = self._ties()
 
-    def holds(self) -> bool:
-        """Tell whether the structure is what it was."""
+    def holds(self, cell: nn.Module) -> bool:
+        """Tell whether the structure of this cell is what it was."""
         return (
-            not any(self.empty)
-            and all(part.__class__ is kind for part, kind in self.classes)
+            type(cell) is self.kind
+            and all(type(part) is kind for part, kind in self.parts)
+            and not any(self.empty)
             and all(
-                list(map(id, owner.values())) == ids and list(owner) == names
-                for owner, names, ids in self.dicts
+                list(held) == keys and all(map(is_, held.values(), values))
+                for held, keys, values in self.filled
             )
-            and all(list(map(id, items)) == ids for items, ids in self.lists)
-            and self._tensors_hold()
+            and all(
+                list(owner) == names and list(map(_kind, owner.values())) == kinds
+                for owner, names, kinds in self.owners
+            )
+            and self._ties() == self.ties
         )
 
     def tensor(self, path: str) -> Tensor:
@@ -148,18 +154,6 @@ class Trace:
         found = owner[name]
         assert found is not None
         return found
-
-    def _tensors_hold(self) -> bool:
-        for owner, names, kinds in self.owners:
-            if list(owner) != names:
-                return False
-            for tensor, kind in zip(owner.values(), kinds, strict=True):
-                if tensor is None or kind is None:
-                    if tensor is not None or kind is not None:
-                        return False
-                elif (tensor.shape, tensor.dtype, tensor.device) != kind:
-                    return False
-        return self._ties() == self.ties
 
     def _ties(self) -> list[int]:
         """Number the tensors, those that are tied by the same number."""
@@ -174,67 +168,50 @@ class Trace:
         for name, value in vars(module).items():
             if name not in NO_PART:
                 self._watch(value)
-        for own in (vars(module), module._modules):
-            self._watch_dict(own)
+        self._watch_dict(vars(module))
+        self._watch_dict(module._modules)
         for owner in (module._parameters, module._buffers):
-            if not owner:
-                self.empty.append(owner)
-                continue
-            kinds = [None if t is None else (t.shape, t.dtype, t.device) for t in owner.values()]
-            self.owners.append((owner, list(owner), kinds))
+            self.owners.append((owner, list(owner), list(map(_kind, owner.values()))))
             self.places |= {f"{path}{name}": (owner, name) for name in owner}
         for name, child in module._modules.items():
             if child is not None:
-                self.classes.append((child, child.__class__))
+                self.parts.append((child, type(child)))
                 self._module(child, f"{path}{name}.")
 
     def _watch(self, value: object) -> None:
         """Keep what is needed to see whether a value changes inside."""
-        if isinstance(value, dict):
-            self._watch_dict(value)
-            for key, item in value.items():
-                self._watch(key)
-                self._watch(item)
-        elif type(value) in (list, tuple):
-            self._watch_list(value)
-        elif type(value) in (set, frozenset) and not value:
+        if isinstance(value, (dict, list, set)) and not value:
             self.empty.append(value)
-        elif isinstance(value, Enum):
-            return
-        elif type(value) not in CONSTANT or getattr(value, "__closure__", None) is not None:
+        elif isinstance(value, dict):
+            self._watch_dict(value)
+            for item in value.values():
+                self._watch(item)
+        elif type(value) is tuple:
+            for item in value:
+                self._watch(item)
+        elif type(value) not in CONSTANT and not isinstance(value, Enum):
             self.quick = False
 
-    def _watch_dict(self, value: Mapping[object, object]) -> None:
-        if value:
-            self.dicts.append((value, list(value), list(map(id, value.values()))))
-            self.alive += value.values()
-        else:
-            self.empty.append(value)
-
-    def _watch_list(self, value: Sequence[object]) -> None:
-        self.lists.append((value, list(map(id, value))))
-        self.alive += value
-        for item in value:
-            self._watch(item)
+    def _watch_dict(self, held: Mapping[Any, object]) -> None:
+        self.filled.append((held, list(held), list(held.values())))
 
 
+Tensors = dict[str, Tensor | None]
 Kind = tuple[torch.Size, torch.dtype, torch.device]
 
-_TRACES: dict[int, tuple[weakref.ref[nn.Module], type, Trace]] = {}
+
+def _kind(tensor: Tensor | None) -> Kind | None:
+    return None if tensor is None else (tensor.shape, tensor.dtype, tensor.device)
+
+
+_TRACES: WeakKeyDictionary[nn.Module, Trace] = WeakKeyDictionary()
 
 
 def trace(cell: nn.Module) -> Trace:
     """Give the trace of a cell: the last one, if it still holds."""
-    name = id(cell)
-    known = _TRACES.get(name)
-    if known is not None:
-        reference, kind, found = known
-        if reference() is cell and cell.__class__ is kind and found.holds():
-            return found
-    found = Trace(cell)
-    if found.quick:
-        gone = weakref.ref(cell, lambda _: _TRACES.pop(name, None))
-        _TRACES[name] = gone, cell.__class__, found
+    found = _TRACES.get(cell)
+    if found is None or not (found.quick and found.holds(cell)):
+        found = _TRACES[cell] = Trace(cell)
     return found
 
 

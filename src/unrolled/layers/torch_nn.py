@@ -11,7 +11,7 @@ whatever is one.
 torch.nn stacks the matrices of all gates in one parameter; `CELLS` and `MATRICES` say how it is cut
 into the matrices of a cell of the zoo. The cut is a view, so gradients arrive in the parameter.
 
-They depart from torch.nn in: time may be 0; under autocast they run in the type of their parameters;
+They depart from torch.nn in: time may be 0; under autocast they run in their parameters' type;
 TorchScript cannot compile them.
 """
 
