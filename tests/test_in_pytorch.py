@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
+from torch.multiprocessing.spawn import start_processes
 
 import unrolled
 from unrolled import zoo
@@ -259,7 +260,7 @@ def test_forked_workers_of_a_loader_run_a_cell() -> None:
 
 def train_a_share(rank: int, store: str, layer: nn.Module, xs: Tensor) -> None:
     """Hold the gradients of one of two processes to those of the whole batch."""
-    file = torch.distributed.FileStore(store, 2)
+    file = torch.distributed.FileStore(store, 2)  # pyright: ignore[reportPrivateImportUsage]
     torch.distributed.init_process_group("gloo", store=file, rank=rank, world_size=2)
     try:
         alone = copy.deepcopy(layer)
@@ -275,4 +276,4 @@ def train_a_share(rank: int, store: str, layer: nn.Module, xs: Tensor) -> None:
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_two_processes_find_the_gradients_of_one(tmp_path: Path) -> None:
     given = (str(tmp_path / "store"), First(unrolled.LSTM(3, 5)), torch.randn(4, 6, 3))
-    torch.multiprocessing.start_processes(train_a_share, given, 2, start_method="fork")
+    start_processes(train_a_share, given, 2, start_method="fork")

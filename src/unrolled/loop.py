@@ -175,7 +175,7 @@ def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple
     """Apply a function; where nothing transforms it, without a look at its signature."""
     apply = function.apply
     if not is_transformed():
-        apply = super(torch.autograd.Function, function).apply
+        apply = super(torch.autograd.Function, function).apply  # pyright: ignore
     return apply(*arguments)
 
 
@@ -183,13 +183,13 @@ class _Recurrence(torch.autograd.Function):
     """What both directions share: they are given kernels, time, lengths, and tensors."""
 
     @staticmethod
-    def vmap(*_: Any) -> Any:
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         raise BackendError(
             'a kernel cannot run under torch.func.vmap: choose backend="auto" or backend="eager"'
         )
 
     @staticmethod
-    def jvp(*_: Any) -> Any:
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         raise BackendError(
             "a kernel has no derivative in forward mode, as in torch.func.jvp: choose "
             'backend="auto" or backend="eager"'

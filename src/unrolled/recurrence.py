@@ -6,10 +6,9 @@ from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import _AttrProxy
 
 from unrolled.backends import Call, Result, choose
-from unrolled.backends.tracing import is_traced
+from unrolled.backends.tracing import is_traced, opaque, own
 from unrolled.cell import Cell, State, wrap
 from unrolled.compiled import is_apart, run_programs
 from unrolled.errors import ShapeError
@@ -87,8 +86,7 @@ def unroll(
         _watch(cell, xs, constants or {})
     given = {"state": state, "lengths": lengths, "resets": resets, "constants": constants}
     given = {name: value for name, value in given.items() if value is not None}
-    ys, last, *states = _unroll(cell, xs, backend=backend, return_states=return_states, **given)
-    return (ys, last, states[0]) if return_states else (ys, last)
+    return opaque(_unroll)(cell, xs, backend=backend, return_states=return_states, **given)
 
 
 def _watch(cell: nn.Module, xs: Tensor, constants: Mapping[str, Tensor]) -> None:
@@ -105,7 +103,6 @@ def _watch(cell: nn.Module, xs: Tensor, constants: Mapping[str, Tensor]) -> None
     cell(x, *cell.initial_state(batch, device=xs.device).values(), **constants)
 
 
-@torch._dynamo.nonstrict_trace
 def _unroll(
     cell: nn.Module,
     xs: Tensor,
@@ -117,10 +114,8 @@ def _unroll(
     backend: str,
     return_states: bool,
 ) -> tuple[Tensor, State] | tuple[Tensor, State, State]:
-    """Do what `unroll` does; `torch.compile` takes from it the operations that it ran."""
-    if isinstance(cell, _AttrProxy):  # torch.export follows attributes by such
-        cell = cell.get_base()
-    cell = wrap(cell)
+    """Do what `unroll` does, out of sight of `torch.compile`."""
+    cell = wrap(own(cell))
     if xs.dim() < 2:
         raise ShapeError(f"xs has shape {tuple(xs.shape)}: expected (time, batch, features)")
     time, batch = xs.shape[:2]

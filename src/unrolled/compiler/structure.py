@@ -196,7 +196,7 @@ class Trace:
         self.filled.append((held, list(held), list(held.values())))
 
 
-Tensors = dict[str, Tensor | None]
+Tensors = Mapping[str, Tensor | None]
 Kind = tuple[torch.Size, torch.dtype, torch.device]
 
 

@@ -27,6 +27,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import zoo
+from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
 from unrolled.layers.ragged import pack, reverse, unpack
 from unrolled.recurrence import unroll
@@ -146,7 +147,7 @@ class _DropIn(nn.RNNBase):
             kind, sizes = "LSTM projected", (self.hidden_size, self.proj_size)
         given = {"hidden": hidden, "lengths": lengths}
         given = {name: value for name, value in given.items() if value is not None}
-        return _run_lent(kind, self.bias, sizes, self.backend, xs, named, **given)
+        return opaque(_run_lent)(kind, self.bias, sizes, self.backend, xs, named, **given)
 
     def _checked(self, input: Tensor, hx: Any, batch_sizes: Tensor | None) -> Hidden | None:
         """Give hx as a tuple, or let torch.nn raise its error."""
@@ -209,7 +210,7 @@ class LSTM(_DropIn):
     """
 
     original = nn.LSTM
-    check_forward_args = nn.LSTM.check_forward_args
+    check_forward_args = nn.LSTM.check_forward_args  # pyright: ignore[reportAssignmentType]
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -273,7 +274,6 @@ class _Template(nn.Module):
         return parameters
 
 
-@torch._dynamo.nonstrict_trace
 def _run_lent(
     kind: str,
     bias: bool,
@@ -283,7 +283,7 @@ def _run_lent(
     named: Mapping[str, Tensor],
     **given: Any,
 ) -> tuple[Tensor, State]:
-    """Run a cell by torch.nn's parameters; `torch.compile` takes the operations that it ran."""
+    """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
     template = _template(kind, bias, int(inputs), *sizes)
     with template.lock:
