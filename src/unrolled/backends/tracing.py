@@ -62,5 +62,5 @@ def own(module: nn.Module) -> nn.Module:
         from torch.fx.experimental.proxy_tensor import _AttrProxy
 
         if isinstance(module, _AttrProxy):
-            return module.get_base()
+            return module.get_base()  # pyright: ignore[reportCallIssue]
     return module
