@@ -307,8 +307,9 @@ def _by_kernel(
             gradient = like.new_zeros(time, like.shape[0], forward.types[str(value)].width)
         known[f"{prefix}out_{name}"] = gradient
     for value, gradient in zip(forward.states, after, strict=True):
-        nothing = torch.zeros_like(own[value.name])
-        known[f"{prefix}{value.name}"] = nothing if gradient is None else gradient
+        if gradient is None:
+            gradient = torch.zeros_like(own[value.name])
+        known[f"{prefix}{value.name}"] = gradient
     read = [known[value.name] for value in program.given]
     if not is_traced(like) and needs_gradient(read):
         results = differentiable_backward(kernels, time, lengths, read)
