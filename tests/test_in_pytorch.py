@@ -16,6 +16,7 @@ from torch.multiprocessing.spawn import start_processes
 import unrolled
 from unrolled import zoo
 from unrolled.cell import Cell
+from unrolled.compiler import compile_cell
 from unrolled.errors import BackendError, ShapeError
 from unrolled.recurrence import unroll
 
@@ -135,6 +136,16 @@ def test_an_export_holds_one_operation_for_each_recurrence(model: str) -> None:
     torch.testing.assert_close(again(xs, **more), layer(xs, **more))
     expected = gradients(layer, layer(xs, **more))
     torch.testing.assert_close(gradients(again, again(xs, **more)), expected)
+
+
+def test_the_operation_is_what_pytorch_expects_of_one() -> None:
+    program, _ = compile_cell(zoo.GRU(3, 5), torch.zeros(2, 3)).program(resets=False, states=False)
+    shapes = [(6, 4, *value.type.shape) for value in program.inputs]
+    shapes += [(4, *value.type.shape) for value in program.states]
+    shapes += [value.type.shape for value in program.fixed]
+    given = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    arguments = (given, str(program), "llvm", "alone", 6, torch.tensor([6, 2, 0, 3]))
+    torch.library.opcheck(torch.ops.unrolled.run.default, arguments)
 
 
 def test_lengths_in_a_graph_are_checked_when_it_runs() -> None:
