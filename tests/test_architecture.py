@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"cell", "errors"},
     "equations": CORE,
     "testing": {"equations", "backends"} | CORE,
-    "layers": {"zoo"} | CORE,
+    "layers": {"zoo", "backends"} | CORE,
     "models": {"layers", "zoo"} | CORE,
     "inspect": {"models", "layers", "equations", "compiled", "compiler", "backends", "files"}
     | CORE,
