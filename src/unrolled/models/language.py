@@ -78,7 +78,9 @@ class LanguageModel(nn.Module):
             if weight is not None:
                 nn.init.uniform_(weight, -SPREAD, SPREAD)
 
-    def forward(self, ids: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, ids: Tensor, state: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, State]:
         """Score the symbol after each.
 
         Args:
@@ -92,10 +94,12 @@ class LanguageModel(nn.Module):
         Raises:
             ShapeError: a shape does not fit.
         """
-        ys, state = self.features(ids, state)
-        return F.linear(ys, self.weight, self.bias), state
+        ys, last = self.features(ids, state)
+        return F.linear(ys, self.weight, self.bias), last
 
-    def features(self, ids: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
+    def features(
+        self, ids: Tensor, state: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, State]:
         """Give what scores are read out of, (time, batch, width), and the state, as `forward`."""
         if ids.dim() != 2:
             raise ShapeError(f"ids has shape {tuple(ids.shape)}: expected (time, batch)")
@@ -103,8 +107,8 @@ class LanguageModel(nn.Module):
         if self.training and self.symbol_dropout:
             kept = F.dropout(xs.new_ones(self.embedding.num_embeddings), self.symbol_dropout)
             xs = xs * kept[ids][..., None]
-        ys, state = self.recurrent(self.input_dropout(xs), state)
-        return self.project(self.dropout(ys)), state
+        ys, last = self.recurrent(self.input_dropout(xs), state)
+        return self.project(self.dropout(ys)), last
 
     def losses(
         self, ids: Tensor, targets: Tensor, state: Mapping[str, Tensor] | None = None
@@ -116,7 +120,7 @@ class LanguageModel(nn.Module):
             targets: (time, batch), the symbol after each.
             state: as in `forward`.
         """
-        ys, state = self.features(ids, state)
+        ys, last = self.features(ids, state)
         rows, wanted = ys.flatten(0, 1), targets.flatten()
         weight = self.weight
         at_once = max(1, PLACES // len(weight))
@@ -124,7 +128,7 @@ class LanguageModel(nn.Module):
             F.cross_entropy(F.linear(some, weight, self.bias).float(), right, reduction="none")
             for some, right in zip(rows.split(at_once), wanted.split(at_once), strict=True)
         ]
-        return torch.cat(parts).view(targets.shape), state
+        return torch.cat(parts).view(targets.shape), last
 
     @property
     def weight(self) -> Tensor:

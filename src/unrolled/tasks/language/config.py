@@ -29,7 +29,7 @@ class Data:
     dev: Path | None = None
     """Text to choose the best weights by; without it, the end of the other is held out."""
     unit: Literal["characters", "tokens", "pieces"] = "characters"
-    """What a symbol is; tokens are what white space separates, pieces are learnt (sentencepiece)."""
+    """What a symbol is; tokens are what white space separates, pieces are learnt."""
     size: int = 20_000
     """Symbols of the vocabulary at most; rarer ones are learnt as unknown."""
     held_out: float = 0.1
@@ -83,7 +83,10 @@ class Training(config.Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        zero: config.Range = ("of 0: a language model is scored by its probabilities", lambda v: v == 0)
+        zero: config.Range = (
+            "of 0: a language model is scored by its probabilities",
+            lambda v: v == 0,
+        )
         check(self, {"steps": FROM_ONE, "smoothing": zero})
 
 
@@ -107,7 +110,7 @@ class EvaluateConfig:
     data: Path | None = None
     """Text to score on, plain or .gz."""
     streams: int = 0
-    """Places of the text that are read side by side; 0: one for each quarter of a million symbols."""
+    """Places of the text that are read side by side; 0: one for each 250,000 symbols."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
