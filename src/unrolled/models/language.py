@@ -14,7 +14,7 @@ from unrolled.layers.recurrent import Recurrent
 from unrolled.models.sampling import draw_symbols
 
 SPREAD = 0.1  # the first embeddings are between -SPREAD and SPREAD
-PLACES = 1 << 20  # scores that are there at a time while a loss is computed
+PLACES = 3 << 20  # scores that are there at a time while a loss is computed
 
 
 class LanguageModel(nn.Module):
