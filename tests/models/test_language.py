@@ -1,5 +1,7 @@
 """A language model's state is a value, its weights can be one matrix, its text comes one by one."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,6 +12,13 @@ from unrolled.models import language
 from unrolled.models.language import LanguageModel, generate
 
 SYMBOLS = 9
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    """Spare the time to compile what goes back."""
+    with torch.no_grad():
+        yield
 
 
 def made(tied: bool = False, **settings: float) -> LanguageModel:
