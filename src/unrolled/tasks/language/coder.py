@@ -13,7 +13,6 @@ from unrolled.tasks.language.config import Data
 from unrolled.tasks.language.text import Part
 from unrolled.tasks.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
 
-CODES = 0x110000  # of Unicode
 MANY = 2_000_000  # different tokens that are counted at a time: of more, the rarer half is dropped
 SAMPLE = 20_000_000  # characters that pieces are learnt from, lines from all over the text
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what sentencepiece writes for a space
@@ -35,7 +34,8 @@ class Coder:
         """The id that is read before a text: what ends a line, if there is such a symbol."""
         if self.vocabulary.unit != "characters":
             return EOS
-        return int(self._codes[ord("\n")]) if "\n" in self.vocabulary.entries else len(SPECIALS)
+        entries = self.vocabulary.entries
+        return len(SPECIALS) + (entries.index("\n") if "\n" in entries else 0)
 
     @property
     def never(self) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ class Coder:
     def encode(self, text: str) -> NDArray[np.int32]:
         """Give the ids of a text's symbols, with UNK for those not known."""
         if self.vocabulary.unit == "characters":
-            return self._codes[_codes(text)]
+            return self._table[np.minimum(_codes(text), len(self._table) - 1)]
         *lines, last = text.split("\n")
         ids: list[int] = []
         for line in lines:
@@ -82,11 +82,11 @@ class Coder:
         return "\n" if id == EOS else self.vocabulary.symbol(id).replace(SPACE, " ")
 
     @cached_property
-    def _codes(self) -> NDArray[np.int32]:
-        """The id of each character of Unicode."""
-        table = np.full(CODES, UNK, dtype=np.int32)
-        entries = self.vocabulary.entries
-        table[[ord(entry) for entry in entries]] = len(SPECIALS) + np.arange(len(entries))
+    def _table(self) -> NDArray[np.int32]:
+        """The id of each code of Unicode up to the last that is known, and UNK for those behind."""
+        codes = [ord(entry) for entry in self.vocabulary.entries]
+        table = np.full(max(codes) + 2, UNK, dtype=np.int32)
+        table[codes] = len(SPECIALS) + np.arange(len(codes))
         return table
 
 
@@ -108,9 +108,11 @@ def build_coder(part: Part, data: Data) -> Coder:
 
 
 def _characters(part: Part, size: int) -> Vocabulary:
-    counts = np.zeros(CODES, dtype=np.int64)
+    counts = np.zeros(1, dtype=np.int64)
     for block in part.blocks():
-        counts += np.bincount(_codes(block), minlength=CODES)
+        found = np.bincount(_codes(block), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
     return _most({chr(code): int(counts[code]) for code in counts.nonzero()[0]}, "characters", size)
 
 

@@ -1,6 +1,7 @@
 """A text of any size: read in blocks, parted into what is learnt from and what is scored on."""
 
 import codecs
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from unrolled.errors import DataError
 from unrolled.tasks.language.config import Data
 from unrolled.tasks.lines import Stream, normalize, opened
 
-AT_ONCE = 1 << 20  # bytes that are read at once
+AT_ONCE = 1 << 18  # bytes that are read at once
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,10 @@ def _read(stream: Stream, path: Path, line: int) -> bytes:
 
 
 def _cut(text: str) -> int:
-    """Find where a block may end: behind a line, else a word, else anywhere but inside of CRLF."""
-    end = text.rfind("\n") + 1 or text.rfind(" ") + 1
-    return end or len(text) - text.endswith("\r")
+    """Find where a block may end: behind a line, else a word, else before the last letter."""
+    if end := text.rfind("\n") + 1 or text.rfind(" ") + 1:
+        return end
+    end = len(text)
+    while end and unicodedata.combining(text[end - 1]):
+        end -= 1
+    return max(0, end - 1)  # more marks, or the other half of CRLF, may be about to come
