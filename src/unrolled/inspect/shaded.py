@@ -1,4 +1,4 @@
-"""A text whose symbols are shaded by a number each, such as how much they surprised a model."""
+"""Texts in a report: as they are, or each symbol shaded by how much it surprised a model."""
 
 import math
 from collections.abc import Sequence
@@ -44,3 +44,12 @@ def shaded_text(
     ]
     ends = f"0 {unit}", f"{number(most)} {unit} or more"
     return macros()["shaded_text"](title, *ends, list(zip(names, shares, hints, strict=True)))
+
+
+def plain_text(text: str, *, title: str) -> Markup:
+    r"""Draw a text line by line, as a model wrote it.
+
+    >>> "to be<br>or not" in plain_text("to be\nor not", title="A sample")
+    True
+    """
+    return macros()["plain_text"](title, text.split("\n"))

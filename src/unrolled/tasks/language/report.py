@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unrolled.inspect import figures, page
 from unrolled.inspect.positions import loss_by_position
-from unrolled.inspect.shaded import LINE_END, shaded_text
+from unrolled.inspect.shaded import LINE_END, plain_text, shaded_text
 from unrolled.models.language import LanguageModel, generate
 from unrolled.tasks.language.coder import Coder
 from unrolled.tasks.language.config import LanguageConfig
@@ -91,12 +91,7 @@ def _samples(model: LanguageModel, coder: Coder, settings: LanguageConfig) -> It
             generator=generator,
         )
         written = "".join(coder.texts(ids))
-        yield page.Figure(
-            figures.macros()["shaded_text"](
-                f"Temperature {temperature:g}", "", "", [(written, 0.0, "")]
-            ),
-            "",
-        )
+        yield page.Figure(plain_text(written, title=f"Temperature {temperature:g}"), "")
 
 
 def _surprises(
