@@ -135,7 +135,7 @@ def test_a_size_that_is_too_small_for_pieces_is_said(tmp_path: Path) -> None:
         build_coder(Part(path), Data(unit="pieces", size=6))
 
 
-@pytest.mark.parametrize(("unit", "lines"), [("characters", 200_000), ("tokens", 50_000)])
+@pytest.mark.parametrize(("unit", "lines"), [("characters", 200_000), ("tokens", 80_000)])
 def test_memory_does_not_grow_with_the_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, lines: int
 ) -> None:
