@@ -192,7 +192,9 @@ def test_every_weight_is_a_tooltip(height, width, random):
         for row, weights in zip(rows, values, strict=True)
         for column, value in zip(columns, weights, strict=True)
     ]
-    most = [f" looks most at c{own.argmax()}: {own.max():.2f}" for own in values if own.size]
+    most = [
+        f" looks at, most of all, c{own.argmax()}: {own.max():.2f}" for own in values if own.size
+    ]
     assert [said for said in reader.text.get("span", []) if "most" in said] == most
 
 
@@ -202,7 +204,7 @@ def test_a_shade_stays_between_none_and_full():
     )
     shades = ["--w:0.00", "--w:0.50", "--w:1.00", *["--w:0.00"] * 3]
     assert Reader(markup).values("td", "style") == shades
-    assert "looks nowhere" in markup and markup.count('class="none"') == 3
+    assert "looks at nothing" in markup and markup.count('class="none"') == 3
 
 
 def test_a_label_that_would_not_show_is_made_visible():

@@ -243,11 +243,13 @@ def heat_map(
     title: str,
     row_title: str,
     column_title: str,
+    verb: str = "looks at",
 ) -> Markup:
     """Draw weights as a table of shaded cells, one row per thing that looks at the columns.
 
     values (rows, columns) in 0..1; the larger the weight, the stronger the shade; one that is not
-    finite is struck out. Raises ShapeError if values do not have one weight per row and column.
+    finite is struck out. verb says what a row does to a column. Raises ShapeError if values do not
+    have one weight per row and column.
 
     >>> table = heat_map(["OW"], ["o"], [[0.83]], title="o", row_title="", column_title="")
     >>> "OW looks at o: 0.83" in table
@@ -265,7 +267,7 @@ def heat_map(
         for label, own, most in zip(rows, weights, finite, strict=True)
     ]
     tall = max(map(len, names), default=0) > 3
-    return macros()["heat_map"](title, row_title, column_title, names, body, tall)
+    return macros()["heat_map"](title, row_title, column_title, names, body, tall, verb)
 
 
 def _symbol(label: str) -> str:
