@@ -4,11 +4,12 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from conftest import Call
+Call = Callable[..., Any]
 
 TEXTS = (
     "--cell GRU --embedding 12 --hidden 12 --dropout 0 --batch 16 --epochs 6 --warmup 10 "
