@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unrolled.tasks.lesson import Lesson
     from unrolled.tasks.progress import Progress
 
-NAMES = ("seq2seq", "classify")
+NAMES = ("seq2seq", "classify", "forecast")
 
 
 class Work(Protocol):
