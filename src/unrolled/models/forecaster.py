@@ -287,6 +287,7 @@ class Forecaster(nn.Module):
         self.lag.weight.zero_()
         self.lag.weight[0, 0] = 1
         self.out.weight.mul_(0.1)
+        self.out.bias.zero_()
         if self.highway is not None:
             self.highway.weight.zero_()
             self.highway.bias.zero_()

@@ -113,7 +113,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     learnt: Callable[..., object] = ClassifyLesson.loss
     calls = iter(range(1, 1000))
 
-    def loss(self: ClassifyLesson, *arguments: object) -> object:
+    def loss(self: ClassifyLesson, *arguments: Any) -> object:
         if next(calls) == step:
             import signal
 

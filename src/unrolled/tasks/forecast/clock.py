@@ -138,7 +138,8 @@ def _even(unit: Unit, values: np.ndarray, within: int, style: str) -> Clock:
     steps = np.diff(values)
     if len(steps) == 0:
         return Clock(unit, int(values[0]), 1 if unit == "number" else DAY, within, style)
-    step = int(np.sort(steps)[len(steps) // 2])
+    lengths, counts = np.unique(steps, return_counts=True)
+    step = int(lengths[counts.argmax()])
     clock = Clock(unit, int(values[0]), max(step, 1), within, style)
     wrong = np.flatnonzero((steps != step) | (steps <= 0))
     if len(wrong):
