@@ -14,7 +14,8 @@ from unrolled import cli
 
 SETTINGS = (
     "--cell GRU --embedding 16 --window 3 --hidden 16 --dropout 0.1 --noise 0.1 --roll 0.5 "
-    "--epochs 8 --batch 16 --warmup 10 --learning-rate 1e-2 --average 0.95 --score-steps 40"
+    "--epochs 8 --batch 16 --warmup 10 --learning-rate 1e-2 --average 0.95 --score-steps 40 "
+    "--threads 1"
 ).split()
 
 

@@ -138,10 +138,10 @@ def _even(unit: Unit, values: np.ndarray, within: int, style: str) -> Clock:
     steps = np.diff(values)
     if len(steps) == 0:
         return Clock(unit, int(values[0]), 1 if unit == "number" else DAY, within, style)
-    lengths, counts = np.unique(steps, return_counts=True)
-    step = int(lengths[counts.argmax()])
-    clock = Clock(unit, int(values[0]), max(step, 1), within, style)
-    wrong = np.flatnonzero((steps != step) | (steps <= 0))
+    lengths, counts = np.unique(steps[steps > 0], return_counts=True)
+    step = int(lengths[counts.argmax()]) if len(lengths) else 1
+    clock = Clock(unit, int(values[0]), step, within, style)
+    wrong = np.flatnonzero(steps != step)
     if len(wrong):
         place = int(wrong[0]) + 1
         if steps[place - 1] == 0:
