@@ -45,7 +45,9 @@ def main() -> None:
     data = os.environ.get("UNROLLED_DATA") or sys.exit("set UNROLLED_DATA to the data's folder")
     work = Path(tempfile.mkdtemp(prefix="unrolled-"))
     source = Path(data) / "forecasting" / arguments.set
-    files = split(source / "ETTh1.csv.gz", work) if arguments.set == "etth1" else competition(source)
+    files = (
+        split(source / "ETTh1.csv.gz", work) if arguments.set == "etth1" else competition(source)
+    )
     run = arguments.run or work / "run"
     train = ["train", "forecast", "--preset", arguments.preset, *FLAGS[arguments.set]]
     for side in files.keys() - {"test"}:
