@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from unrolled.errors import ShapeError
 from unrolled.inspect.figures import (
+    Band,
     Bar,
     Series,
     bar_table,
@@ -178,6 +179,20 @@ def test_curves_stay_inside_the_chart():
     points = np.array([[float(v) for v in point.split(",")] for point in path])
     assert (points >= 0).all() and (points <= [640, 350]).all()
     assert (np.diff(points[:, 0]) > 0).all() and points[1, 1] < points[2, 1] < points[0, 1]
+
+
+def test_a_band_goes_along_its_high_edge_and_back_along_its_low_one():
+    curve = Series("middle", [0, 1, 2], [5, 5, 5])
+    band = Band("90 % interval", [0, 1, 2], [4, 3, -math.inf], [6, 7, 8])
+    read = Reader(line_chart([curve], bands=[band], x_label="x", y_label="y", title="t"))
+    (edge,) = [a["d"] for t, a in read.tags if t == "path" and a.get("class") == "shade"][1:]
+    places = [tuple(map(float, place.split(","))) for place in edge[1:-1].split("L")]
+    assert [x for x, _ in places] == [places[i][0] for i in (0, 1, 2, 1, 0)]
+    heights = [y for _, y in places]
+    assert heights == sorted(heights[:3], reverse=True) + sorted(heights[3:], reverse=True)
+    assert "90 % interval" in str(read.text)
+    with pytest.raises(ShapeError, match="band 'a' has 2 x, 1 low and 2 high"):
+        Band("a", [0, 1], [0], [1, 1])
 
 
 @LAW

@@ -162,7 +162,8 @@ class Gaussian(Distributed):
 
     def distribution(self, raw: Tensor, base: Tensor, scale: Tensor) -> Normal:
         """Give it."""
-        return Normal(base + raw[..., 0], softplus(raw[..., 1]) + LEAST)
+        deviation = softplus(raw[..., 1]) + LEAST
+        return Normal(base + raw[..., 0], deviation, validate_args=False)
 
     def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
         """Give its quantiles."""
@@ -177,8 +178,8 @@ class Student(Distributed):
 
     def distribution(self, raw: Tensor, base: Tensor, scale: Tensor) -> StudentT:
         """Give it."""
-        freedom = 2.01 + softplus(raw[..., 2])
-        return StudentT(freedom, base + raw[..., 0], softplus(raw[..., 1]) + LEAST)
+        freedom, scale = 2.01 + softplus(raw[..., 2]), softplus(raw[..., 1]) + LEAST
+        return StudentT(freedom, base + raw[..., 0], scale, validate_args=False)
 
 
 class Counts(Distributed):

@@ -99,6 +99,7 @@ def test_covariates_are_told_for_the_steps_to_come(unrolled: Call, tmp_path: Pat
         (("--highway", "20"), "highway is 20; give at most context, 16"),
         (("--output", "negative_binomial"), "counts need --scaling mean"),
         (("--levels", "0.9", "0.5"), "give rising numbers between 0 and 1"),
+        (("--output", "negative_binomial", "--scaling", "mean"), "which is no count"),
         (("--horizon", "50"), "has 60 values; to forecast 50 steps"),
     ],
 )

@@ -17,7 +17,7 @@ from unrolled.tasks.forecast.lesson import ForecastLesson
 from unrolled.tasks.forecast.metrics import Yardstick
 from unrolled.tasks.forecast.prediction import predict as forecast
 from unrolled.tasks.forecast.series import Series, join, read_series
-from unrolled.tasks.forecast.windows import Pool
+from unrolled.tasks.forecast.windows import Pool, check_counts
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import save_scores
@@ -30,6 +30,8 @@ def learn(settings: ForecastConfig, device: torch.device, progress: Progress) ->
     """Read the series, measure them, and build the model."""
     faults, data = Faults(settings.data.skip_bad), settings.data
     sides = load_data(data, faults)
+    if settings.model.output == "negative_binomial":
+        check_counts(sides.series)
     season = season_of(data, sides.series)
     yardsticks = {
         one.name: Yardstick.of(one.values[:end], season)

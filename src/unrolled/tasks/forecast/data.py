@@ -81,6 +81,8 @@ def load_data(data: Data, faults: Faults) -> Sides:
             )
     if not kept:
         raise DataError(f"{data.train}: has no series to learn from; {faults.summary()}")
+    if all(len(one.values) - least[one.name] < data.horizon for one in kept):
+        raise DataError(f"{data.dev}: is shorter than the {data.horizon} steps of a forecast")
     return Sides(kept, [least[one.name] for one in kept])
 
 

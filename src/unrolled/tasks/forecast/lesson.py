@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from unrolled.tasks.forecast import report
 from unrolled.tasks.forecast.config import ForecastConfig
 from unrolled.tasks.forecast.data import HELD_OUT, Sides, dev_spans, training_spans
 from unrolled.tasks.forecast.evaluation import evaluate
-from unrolled.tasks.forecast.foreteller import Foreteller, Knowledge
+from unrolled.tasks.forecast.foreteller import ROWS, Foreteller, Knowledge
 from unrolled.tasks.forecast.metrics import errors
 from unrolled.tasks.forecast.series import fingerprint
 from unrolled.tasks.lesson import Lesson
@@ -74,25 +73,20 @@ class ForecastLesson(Lesson[Forecaster]):
     @torch.no_grad()
     def score(self, model: Forecaster) -> dict[str, float]:
         """Forecast dev windows: the loss, and the errors of the points."""
-        windows, losses = self.scored, []
-        size = self.settings.training.batch
-        for start in range(0, len(windows), size):
-            some = windows.some(np.arange(start, min(start + size, len(windows))))
+        windows, losses, points = self.scored, [], []
+        for start in range(0, len(windows), ROWS):
+            some = windows.some(np.arange(start, min(start + ROWS, len(windows))))
             cut = self.pool.cut(some.which, some.origins)
-            target = cut.scaled(self.pool.targets(some.which, some.origins))
-            loss = model.loss(cut.windows.to(self.device), target.to(self.device))
-            losses.append(loss.item() * len(some))
-        foreteller = Foreteller(model, self.knowledge, self.settings.model)
-        found = foreteller.forecast(self.pool, windows.which, windows.origins)
+            target = cut.scaled(self.pool.targets(some.which, some.origins)).to(self.device)
+            given = cut.windows.to(self.device)
+            raw, base = model(given)
+            losses.append(model.output.loss(raw, base, target, given.scale).mean(0).cpu())
+            points.append(cut.back(model.output.point(raw, base, given.scale).cpu()).T)
         truth = self.pool.targets(windows.which, windows.origins).T.numpy()
         yardsticks = [self.knowledge.yardsticks[one.name] for one in self.sides.series]
-        points = errors(truth, found.point, windows.which, yardsticks)
-        return {
-            "dev_loss": sum(losses) / len(windows),
-            "smape": points.smape,
-            "mase": points.mase,
-            "mse": points.mse,
-        }
+        found = errors(truth, torch.cat(points).numpy(), windows.which, yardsticks)
+        loss = torch.cat(losses).mean().item()
+        return {"dev_loss": loss, "smape": found.smape, "mase": found.mase, "mse": found.mse}
 
     def introduction(self) -> str:
         """Say how many series and windows there are."""

@@ -156,3 +156,14 @@ def check_known(series: Series, horizon: int, covariates: Sequence[str]) -> None
             f"{series.clock.text(len(series.known) - 1)}; give them for {horizon} steps after its "
             "last value, which stays empty there"
         )
+
+
+def check_counts(series: Sequence[Series]) -> None:
+    """Refuse series that are not counts."""
+    for one in series:
+        wrong = np.flatnonzero((one.values < 0) | (one.values != np.round(one.values)))
+        if len(wrong):
+            raise DataError(
+                f"{one.where}: {one.name} is {one.values[wrong[0]]:g} at "
+                f"{one.clock.text(int(wrong[0]))}, which is no count; take another --output"
+            )
