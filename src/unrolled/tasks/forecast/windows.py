@@ -12,7 +12,7 @@ from unrolled.models.forecaster import Windows
 from unrolled.tasks.forecast import config
 from unrolled.tasks.forecast.series import Series
 
-FLAT = 1e-6  # of a deviation, as a share of the mean's size: a window below it does not vary
+FLAT = 1e-3  # of a deviation, as a share of the values' size: a flat window is no tiny unit
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Pool:
         return self.values[torch.maximum(source, begin)]
 
     def _scale(self, values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Give shift and scale of windows (context, batch); those that do not vary have scale 1."""
+        """Give shift and scale of windows (context, batch); those of zeros have scale 1."""
         count = present.sum(0).clamp(min=1)
         size = values.abs().sum(0) / count
         nothing = torch.zeros_like(size)
@@ -143,8 +143,8 @@ class Pool:
             return nothing, torch.where(size > 0, size, 1.0)
         mean = values.sum(0) / count
         std = ((values - mean).masked_fill(~present, 0).square().sum(0) / count).sqrt()
-        varies = std > FLAT * size
-        return mean, torch.where(varies, std, torch.where(size > 0, size, 1.0))
+        scale = torch.hypot(std, FLAT * size)
+        return mean, torch.where(scale > 0, scale, 1.0)
 
 
 def check_known(series: Series, horizon: int, covariates: Sequence[str]) -> None:
