@@ -14,8 +14,8 @@ import numpy as np
 from unrolled import cli
 
 SETTINGS = (
-    "--horizon 24 --context 48 --cell GRU --hidden 16 --highway 24 --dropout 0 --epochs 0.6 "
-    "--batch 32 --warmup 10 --learning-rate 5e-3 --average 0.95 --score-steps 30 --score-items 100 "
+    "--horizon 24 --context 48 --cell GRU --hidden 16 --highway 24 --dropout 0 --epochs 2 "
+    "--batch 32 --warmup 10 --learning-rate 5e-3 --average 0.95 --score-steps 30 --held-out 3 "
     "--threads 1"
 ).split()
 HOURS = 24 * 7 * 5

@@ -14,6 +14,7 @@ from unrolled.errors import ConfigError
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
 
+NARROW = 1.5  # where quantiles begin: softplus(-1.5) is a fifth of the window's scale
 SAMPLES = 1000  # that quantiles are taken of, where a distribution has no formula for them
 LEAST = 1e-3  # of a deviation, as a share of the window's scale: nothing is foreseen exactly
 
@@ -124,11 +125,11 @@ class Quantiles(Output):
     def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
         """Give the quantiles."""
         below, middle, above = raw.tensor_split((self.middle, self.middle + 1), -1)
-        below = -softplus(below).flip(-1).cumsum(-1).flip(-1)
+        below = -softplus(below - NARROW).flip(-1).cumsum(-1).flip(-1)
         return (
             base[..., None]
             + middle
-            + torch.cat([below, 0 * middle, softplus(above).cumsum(-1)], -1)
+            + torch.cat([below, 0 * middle, softplus(above - NARROW).cumsum(-1)], -1)
         )
 
 
