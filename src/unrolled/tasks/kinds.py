@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unrolled.tasks.lesson import Lesson
     from unrolled.tasks.progress import Progress
 
-NAMES = ("tag", "language", "seq2seq")
+NAMES = ("tag", "language", "seq2seq", "forecast", "classify")
 
 
 class Work(Protocol):
