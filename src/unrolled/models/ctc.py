@@ -6,10 +6,10 @@ out.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,15 @@ class LanguageModel(Protocol):
     """What says how likely each symbol is after those before it."""
 
     @property
-    def start(self) -> Hashable:
+    def start(self) -> Any:
         """The state before the first symbol."""
         ...
 
-    def next(self, state: Hashable) -> Scores:
+    def next(self, state: Any) -> Scores:
         """Give the log-probabilities (symbols,) of what follows; in the place END, of nothing."""
         ...
 
-    def after(self, state: Hashable, symbol: int) -> Hashable:
+    def after(self, state: Any, symbol: int) -> Any:
         """Give the state after one more symbol."""
         ...
 
@@ -90,7 +90,7 @@ class _Prefix:
 
     parent: "_Prefix | None"
     symbol: int
-    state: Hashable  # of the language model after it
+    state: Any  # of the language model after it
     text: float  # weighted log-probability and bonus of its symbols
     blank: float = -math.inf  # log-probability of its paths that end in a blank ...
     last: float = -math.inf  # ... and in its last symbol
@@ -207,7 +207,9 @@ def _longer(prefix: _Prefix, symbol: int, fusion: Fusion | None) -> _Prefix:
 
 
 def _ending(prefix: _Prefix, fusion: Fusion | None) -> float:
-    return 0.0 if fusion is None else fusion.weight * float(fusion.model.next(prefix.state)[END])
+    if fusion is None:
+        return 0.0
+    return fusion.weight * float(fusion.model.next(prefix.state)[END])
 
 
 def _add(a: float, b: float) -> float:

@@ -1,7 +1,7 @@
 """A language of three sounds, recorded as files of features, and a run that has learnt it."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,27 @@ def speak(text: str, seed: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Speech:
-    """Manifests: path, transcript, speaker."""
+    """Manifests: path, transcript, speaker; and what trains a model that learns, but for --run."""
 
     train: Path
     dev: Path
+
+    @property
+    def learns(self) -> list[str]:
+        files = ["--train", str(self.train), "--dev", str(self.dev)]
+        return ["train", "transcribe", *files, *LEARNS]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Callable[[str], Path]:
+    """Speak a text into a file."""
+
+    def record(text: str) -> Path:
+        path = tmp_path / f"{text.replace(' ', '-')}.npy"
+        np.save(path, speak(text, seed=1000))
+        return path
+
+    return record
 
 
 def write_manifest(path: Path, texts: Sequence[str]) -> Path:
@@ -58,8 +75,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
 def trained(tmp_path_factory: pytest.TempPathFactory, speech: Speech) -> Path:
     """A run that has learnt; tests leave its folder as it is, but for new scores."""
     path = tmp_path_factory.mktemp("runs") / "trained"
-    files = ["--train", str(speech.train), "--dev", str(speech.dev)]
     with pytest.raises(SystemExit) as exit:
-        cli.main(["train", "transcribe", *files, "--run", str(path), *LEARNS])
+        cli.main([*speech.learns, "--run", str(path)])
     assert not exit.value.code
     return path

@@ -1,4 +1,4 @@
-"""Files of sound and of features are read as they are, and a bad one gets one line that says why."""
+"""Files of sound and of features are read as they are, and a bad one gets one line."""
 
 import struct
 import sys

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from unrolled.errors import DataError
 from unrolled.tasks.lines import is_json, json_fields, normalize, opened, refuse_empty, shown
@@ -49,7 +50,7 @@ def read_manifest(
     parse = _json_entry if is_json(path) else _columns
     empty = True
     with opened(path) as stream:
-        for lines in readings(stream, str(path), max_line, lambda text: [text]):
+        for lines in readings(cast(IO[bytes], stream), str(path), max_line, _whole):
             for line in lines:
                 if line.fault or line.text.strip():
                     empty = False
@@ -93,6 +94,10 @@ def hold_out(entries: Sequence[Entry], seed: int) -> tuple[list[Entry], list[Ent
     for entry in entries:
         sides[(entry.speaker or str(entry.path)) in held].append(entry)
     return sides
+
+
+def _whole(text: str) -> Sequence[str]:
+    return (text,)
 
 
 def _columns(text: str) -> Sequence[str]:
