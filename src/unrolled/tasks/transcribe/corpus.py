@@ -167,44 +167,51 @@ class Corpus:
         self.entries: list[Entry] = []
         self.statistics = statistics
         self.starts = [0]
-        self._file = tempfile.TemporaryFile()
-        self._digest = hashlib.sha256()
+        self._reader, self._digest = reader, hashlib.sha256()
         everyone, self._speakers = Moments(), dict[str, Moments]()
         rate, width = (format.rate, format.features) if format else (0, 0)
-        for entry in entries:
-            try:
-                if statistics == "speaker" and not entry.speaker:
-                    raise DataError(
-                        "names no speaker; write one in a third column, or level by "
-                        "--statistics utterance"
-                    )
-                frames, found = reader.read(entry.path, rate)
-                if width and frames.shape[1] != width:
-                    raise DataError(
-                        f"{entry.path}: has {frames.shape[1]} features a frame, not the {width} "
-                        "that the others have; make it the same way"
-                    )
-            except DataError as fault:
-                refuse(DataError(f"{entry.where}: {fault}"))
-                continue
-            rate, width = rate or found, frames.shape[1]
-            self._keep(entry, frames)
-            for moments in (everyone, self._speakers.setdefault(entry.speaker, Moments())):
-                moments.add(frames)
-            if len(self.entries) % SAID == 0:
-                progress.note(f"{len(self.entries):,} recordings read ...")
-        if not self.entries:
-            raise DataError("none of the recordings can be used; see what is wrong with the first")
+        # the file has no name, and lives as long as what maps it
+        with tempfile.TemporaryFile() as file:
+            for entry in entries:
+                try:
+                    frames, found = self._read(entry, rate, width)
+                except DataError as fault:
+                    refuse(DataError(f"{entry.where}: {fault}"))
+                    continue
+                rate, width = rate or found, frames.shape[1]
+                file.write(self._keep(entry, frames))
+                for moments in (everyone, self._speakers.setdefault(entry.speaker, Moments())):
+                    moments.add(frames)
+                if len(self.entries) % SAID == 0:
+                    progress.note(f"{len(self.entries):,} recordings read ...")
+            if not self.entries:
+                raise DataError("none of the recordings can be used; see what is wrong with each")
+            file.flush()
+            shape = (self.starts[-1], width)
+            self._frames = np.memmap(file, np.float32, mode="r", shape=shape)
         self.format = format or Format(rate, everyone.mean, everyone.spread)
-        self._file.flush()
-        self._frames = np.memmap(self._file, np.float32, mode="r", shape=(self.starts[-1], width))
 
-    def _keep(self, entry: Entry, frames: Frames) -> None:
+    def _read(self, entry: Entry, rate: int, width: int) -> tuple[Frames, int]:
+        """Read a recording as the others are, and its samples a second."""
+        if self.statistics == "speaker" and not entry.speaker:
+            raise DataError(
+                "names no speaker; write one in a third column, or level by --statistics utterance"
+            )
+        frames, found = self._reader.read(entry.path, rate)
+        if width and frames.shape[1] != width:
+            raise DataError(
+                f"{entry.path}: has {frames.shape[1]} features a frame, not the {width} that the "
+                "others have; make it the same way"
+            )
+        return frames, found
+
+    def _keep(self, entry: Entry, frames: Frames) -> bytes:
+        """Count a recording in, and give its frames as bytes."""
         self.entries.append(entry)
         self.starts.append(self.starts[-1] + len(frames))
         data = np.ascontiguousarray(frames).tobytes()
-        self._file.write(data)
         self._digest.update(f"{entry.transcript}\t{entry.speaker}\n".encode() + data)
+        return data
 
     @property
     def lengths(self) -> list[int]:

@@ -91,16 +91,14 @@ def _npy(path: Path) -> Frames:
 def _mfc(path: Path) -> Frames:
     """Read Sphinx's format: the count of numbers, int32, then these, float32, in either order."""
     data = path.read_bytes()
-    for order in ">", "<":
-        if len(data) >= 4 and np.frombuffer(data, f"{order}i4", 1)[0] * 4 + 4 == len(data):
-            numbers = np.frombuffer(data, f"{order}f4", offset=4)
-            break
-    else:
-        said = int(np.frombuffer(data, ">i4", 1)[0]) if len(data) >= 4 else None
+    counts = {order: int.from_bytes(data[:4], order) for order in ("big", "little")}
+    fitting = [order for order, count in counts.items() if 4 + 4 * count == len(data)]
+    if not fitting:
         raise DataError(
-            f"has {len(data):,} bytes, which does not fit its count of {said} numbers; "
+            f"has {len(data):,} bytes, which does not fit its count of {counts['big']:,} numbers; "
             "is the file complete?"
         )
+    numbers = np.frombuffer(data, {"big": ">f4", "little": "<f4"}[fitting[0]], offset=4)
     if len(numbers) % CEPSTRA:
         raise DataError(f"holds {len(numbers):,} numbers, not {CEPSTRA} a frame; write it anew")
     return numbers.reshape(-1, CEPSTRA).astype(np.float32)
