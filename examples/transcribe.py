@@ -29,7 +29,7 @@ from unrolled.tasks.transcribe.config import Training as Learning
 
 RATE = 8000  # samples a second
 ROWS, COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)  # hertz
-KEYS = dict(  # a word, and the row and the column of its key
+KEYS: dict[str, tuple[int, int]] = dict(  # a word, and the row and the column of its key
     zip(
         "one two three four five six seven eight nine star zero hash".split(),
         ((row, column) for row in ROWS for column in COLUMNS),

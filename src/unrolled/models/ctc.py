@@ -197,11 +197,12 @@ def _longer(prefix: _Prefix, symbol: int, fusion: Fusion | None) -> _Prefix:
         if fusion is None:
             longer = _Prefix(prefix, symbol, None, 0.0)
         else:
-            if prefix.following is None:
+            following = prefix.following
+            if following is None:
                 scores = fusion.weight * fusion.model.next(prefix.state) + fusion.bonus
-                prefix.following = scores.tolist()
+                following = prefix.following = list(map(float, scores))
             state = fusion.model.after(prefix.state, symbol)
-            longer = _Prefix(prefix, symbol, state, prefix.text + prefix.following[symbol])
+            longer = _Prefix(prefix, symbol, state, prefix.text + following[symbol])
         prefix.children[symbol] = longer
     return longer
 
