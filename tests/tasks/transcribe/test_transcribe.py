@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from unrolled.errors import DataError
+from unrolled.models.ctc import Fusion
+from unrolled.models.ngram import NGram
 from unrolled.tasks.checkpoint import load_weights
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import load_scores
-from unrolled.tasks.transcribe import commands
+from unrolled.tasks.transcribe import commands, tuning
 from unrolled.tasks.transcribe.config import Augment, Data, Other, TranscribeConfig
+from unrolled.tasks.transcribe.corpus import Corpus
+from unrolled.tasks.transcribe.manifest import read_manifest
+from unrolled.tasks.transcribe.recordings import Reader
 
 Call = Callable[..., Any]
 Record = Callable[[str], Path]
@@ -171,6 +178,23 @@ def test_smoothing_asks_for_all_symbols_alike(speech: Any) -> None:
     steps = sum(-(-lesson.train.lengths[i] // 2) for i in (0, 4))
     alike = steps * float(np.log(len(lesson.alphabet))) / symbols
     assert losses[0.25].item() == pytest.approx(0.75 * losses[0.0].item() + 0.25 * alike, rel=1e-4)
+
+
+def test_weights_are_chosen_on_dev_recordings(trained: Path, speech: Any) -> None:
+    """A language model that knows only the wrong words must not have a say, a right one may."""
+    chosen = json.loads((trained / "search.json").read_text())
+    assert (chosen["weight"], chosen["bonus"]) in tuning._pairs()
+    _, recogniser, format = commands.open_run(trained, device="cpu")
+    assert recogniser.search.weight == chosen["weight"]
+    entries = list(read_manifest(speech.dev, pytest.fail))
+    corpus = Corpus(entries[:8], Reader(), pytest.fail, "utterance", Progress(), format)
+    wrong = NGram.learn([[1, 1, 1]] * 1000, len(recogniser.alphabet), 1)
+    misled = replace(recogniser, language=Fusion(wrong))
+    assert tuning.tune(misled, corpus, Progress()).search.weight == 0
+    (trained / "search.json").write_text("{")
+    with pytest.raises(DataError, match="search.json: is damaged; delete it"):
+        commands.open_run(trained, device="cpu")
+    (trained / "search.json").write_text(json.dumps(chosen))
 
 
 def test_settings_of_the_search_go_over_those_of_the_run(trained: Path) -> None:

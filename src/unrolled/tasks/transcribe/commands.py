@@ -26,6 +26,7 @@ from unrolled.tasks.transcribe.prediction import Ear
 from unrolled.tasks.transcribe.prediction import predict as write_transcripts
 from unrolled.tasks.transcribe.recogniser import Recogniser, build_model
 from unrolled.tasks.transcribe.recordings import Reader
+from unrolled.tasks.transcribe.tuning import load_search
 from unrolled.tasks.vocabulary import Vocabulary
 
 NEEDS = ("config.toml", "model.safetensors", "symbols.json", "format.json", "transcripts.txt.gz")
@@ -81,7 +82,7 @@ def open_run(
     alphabet = Alphabet(Vocabulary.load(run.path / "symbols.json"))
     format = Format.load(run.path)
     model = load_best(run, build_model(settings.model, format.features, alphabet))
-    search = (other or config.Other()).over(settings.search)
+    search = (other or config.Other()).over(load_search(run.path, settings.search))
     recogniser = Recogniser(
         model.to(pick_device(device)),
         alphabet,

@@ -127,6 +127,8 @@ class Search:
     """How much the language model has to say."""
     bonus: float = 0.5
     """Added for each symbol, as the language model takes something away for each."""
+    tune: bool = True
+    """Choose weight and bonus on the dev recordings when the training has ended."""
 
     def __post_init__(self) -> None:
         ranges = {"width": FROM_ONE, "order": FROM_ONE, "weight": FROM_ZERO}
@@ -167,7 +169,7 @@ class Other:
         """Put what is given over the settings of a run.
 
         >>> Other(width=4).over(Search(width=16, order=5))
-        Search(width=4, language='words', order=5, weight=0.5, bonus=0.5)
+        Search(width=4, language='words', order=5, weight=0.5, bonus=0.5, tune=True)
         """
         given = {name: value for name, value in vars(self).items() if value is not None}
         return Search(**{**vars(search), **given})

@@ -21,6 +21,7 @@ from unrolled.tasks.transcribe.augment import augment
 from unrolled.tasks.transcribe.corpus import Corpus
 from unrolled.tasks.transcribe.evaluation import evaluate, rates
 from unrolled.tasks.transcribe.recogniser import Recogniser, pad_frames
+from unrolled.tasks.transcribe.tuning import save_search, tune
 
 HELD_OUT = Path("held out")  # what dev recordings without a manifest are called
 
@@ -129,14 +130,17 @@ class TranscribeLesson(Lesson[Transcriber]):
     def conclude(
         self, run: Run, settings: config.TranscribeConfig, standing: Standing, progress: Progress
     ) -> None:
-        """Transcribe all dev recordings as predictions will be, and write the report."""
+        """Settle the search, transcribe all dev recordings as predictions will be, and report."""
         model = load_best(run, self.model)
         transcripts = (entry.transcript for entry in self.train.entries)
         language = learn_language(self.alphabet, transcripts, settings.search)
         seconds = settings.data.frame_seconds
         recogniser = Recogniser(model, self.alphabet, settings.search, language, seconds)
+        if settings.search.tune:
+            recogniser = tune(recogniser, self.dev, progress)
+            save_search(run.path, recogniser.search)
         evaluation = evaluate(recogniser, self.dev, progress)
-        save_scores(run, "dev", settings.data.dev or HELD_OUT, evaluation.record(settings.search))
+        save_scores(run, "dev", settings.data.dev or HELD_OUT, evaluation.record(recogniser.search))
         report.write_report(run, settings, standing, evaluation, recogniser, self.dev)
 
 

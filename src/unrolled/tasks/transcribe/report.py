@@ -45,14 +45,15 @@ def write_report(
         f"has never heard are wrong, and {evaluation.characters.symbol_error_rate:.1%} of the "
         "characters."
     )
-    search = settings.search
+    search = recogniser.search
     facts = {
         "cell": model.cell,
         "layers": f"{model.layers}, {'both directions' if model.bidirectional else 'forward'}",
         "units": f"{model.hidden:,} in each direction",
         "a step": f"{model.stack * 1000 * settings.data.frame_seconds:g} ms",
         "trained": f"{clock(standing.seconds)}, {standing.step:,} steps",
-        "search": f"beam of {search.width}, language model: {search.language}, {search.order}-gram",
+        "search": f"beam of {search.width}",
+        "language model": f"{search.order}-gram of {search.language}, weight {search.weight:g}",
     }
     errors = {"word error rate": "word_error_rate", "character error rate": "character_error_rate"}
     sections = [
