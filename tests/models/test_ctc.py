@@ -57,7 +57,7 @@ MODELS: dict[str, LanguageModel] = {
 def test_a_beam_as_wide_as_the_space_finds_every_text(steps: int, symbols: int, seed: int) -> None:
     log_probs = noise(steps, symbols, seed)
     expected = everything(log_probs)
-    found = beam(log_probs, 10_000, best=10_000, floor=0)
+    found = beam(log_probs, 10_000, best=10_000, floor=0, margin=math.inf)
     assert {h.symbols: h.score for h in found} == pytest.approx(expected, abs=1e-9)
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
     assert all(h.sound == h.score for h in found)
@@ -72,7 +72,7 @@ def test_a_language_model_ranks_every_text(model: LanguageModel) -> None:
         for text, sound in everything(log_probs).items()
         if says(model, text) > -math.inf
     }
-    found = beam(log_probs, 10_000, fusion=fusion, best=10_000, floor=0)
+    found = beam(log_probs, 10_000, fusion=fusion, best=10_000, floor=0, margin=math.inf)
     assert {h.symbols: h.score for h in found if h.score > -math.inf} == pytest.approx(expected)
 
 
@@ -80,14 +80,14 @@ def test_a_language_model_ranks_every_text(model: LanguageModel) -> None:
 def test_a_narrow_beam_never_counts_a_path_twice(seed: int, width: int) -> None:
     log_probs = noise(6, 3, seed)
     expected = everything(log_probs)
-    found = beam(log_probs, width, best=width, floor=0)
+    found = beam(log_probs, width, best=width, floor=0, margin=math.inf)
     assert len({h.symbols for h in found}) == len(found) <= width
     assert all(h.sound <= expected[h.symbols] + 1e-9 for h in found)
 
 
 def test_the_score_of_a_text_is_minus_torchs_loss() -> None:
     log_probs = noise(12, 5, seed=1)
-    [best] = beam(log_probs, 2000, floor=0)
+    [best] = beam(log_probs, 2000, floor=0, margin=math.inf)
     loss = F.ctc_loss(
         torch.from_numpy(log_probs)[:, None],
         torch.tensor([best.symbols]),
@@ -98,10 +98,13 @@ def test_the_score_of_a_text_is_minus_torchs_loss() -> None:
     assert best.score == pytest.approx(-loss.item(), abs=1e-3)
 
 
-def test_unlikely_symbols_are_not_tried() -> None:
+def test_unlikely_symbols_are_not_tried_and_unlikely_texts_not_kept() -> None:
     log_probs = np.log([[0.9, 0.0999, 0.0001], [0.9, 0.0999, 0.0001]])
     found = beam(log_probs, 100, best=100, floor=1e-3)
     assert {h.symbols for h in found} == {(), (1,)}
+    found = beam(log_probs, 100, best=100, margin=5)
+    assert {h.symbols for h in found} == {(), (1,)}
+    assert beam(np.zeros((0, 3)), 4)[0].symbols == ()
 
 
 @given(seed=SEEDS, steps=st.integers(0, 6))

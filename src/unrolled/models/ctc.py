@@ -96,6 +96,7 @@ class _Prefix:
     last: float = -math.inf  # ... and in its last symbol
     blank_next: float = -math.inf  # the same, one step on
     last_next: float = -math.inf
+    rank: float = 0.0  # what the kept ones are chosen by
     children: dict[int, "_Prefix"] = field(default_factory=dict)
     following: list[float] | None = None  # what each further symbol adds to `text`
 
@@ -119,6 +120,7 @@ def beam(
     fusion: Fusion | None = None,
     best: int = 1,
     floor: float = 1e-5,
+    margin: float = 12.0,
 ) -> list[Hypothesis]:
     """Search for the most likely texts, each over all of its paths.
 
@@ -130,6 +132,7 @@ def beam(
         fusion: a language model that has a say; by default only the sound counts.
         best: texts wanted.
         floor: symbols less likely than this at a step are not tried there.
+        margin: texts whose log-probability is further than this below the best are not kept.
 
     Returns:
         The texts found, at most `best`, the best first.
@@ -153,7 +156,8 @@ def beam(
     kept, least = [root], math.log(floor) if floor > 0 else -math.inf
     for row in log_probs:
         tried = [symbol for symbol in np.flatnonzero(row > least).tolist() if symbol != BLANK]
-        kept = _step(kept, row.tolist(), tried, width, fusion)
+        kept = _step(kept, row.tolist(), tried, fusion)
+        kept = _narrowed(kept, width, margin)
     found = [(prefix.sound + prefix.text + _ending(prefix, fusion), prefix) for prefix in kept]
     found.sort(key=lambda one: -one[0])
     return [Hypothesis(p.symbols(), score, p.sound) for score, p in found[:best]]
@@ -163,7 +167,6 @@ def _step(
     kept: Sequence[_Prefix],
     row: Sequence[float],
     tried: Sequence[int],
-    width: int,
     fusion: Fusion | None,
 ) -> list[_Prefix]:
     """Take every text one step on, alone and with each symbol that is tried."""
@@ -184,10 +187,18 @@ def _step(
     for prefix in reached.values():
         prefix.blank, prefix.last = prefix.blank_next, prefix.last_next
         prefix.blank_next = prefix.last_next = -math.inf
-    ranked = sorted(reached.values(), key=lambda p: -(p.sound + p.text))
-    for prefix in ranked[width:]:  # should it come back, it starts anew
+        prefix.rank = prefix.sound + prefix.text
+    return list(reached.values())
+
+
+def _narrowed(reached: list[_Prefix], width: int, margin: float) -> list[_Prefix]:
+    """Keep the best texts; one that is dropped, and comes back, starts anew."""
+    reached.sort(key=lambda prefix: -prefix.rank)
+    least = reached[0].rank - margin
+    kept = [prefix for prefix in reached[:width] if prefix.rank >= least]
+    for prefix in reached[len(kept) :]:
         prefix.blank = prefix.last = -math.inf
-    return ranked[:width]
+    return kept
 
 
 def _longer(prefix: _Prefix, symbol: int, fusion: Fusion | None) -> _Prefix:

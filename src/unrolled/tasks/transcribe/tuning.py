@@ -15,6 +15,7 @@ from unrolled.tasks.transcribe.evaluation import rates
 from unrolled.tasks.transcribe.recogniser import Recogniser
 
 HEARD = 100  # dev recordings that decide, at most
+WIDTH = 8  # of the beam, at most: a wide one takes minutes, and chooses alike
 WEIGHTS = (0.3, 0.6, 0.9, 1.2)
 GIVEN_BACK = (0.0, 0.5, 1.0, 1.5)  # for each symbol, in units of the weight
 FILE = "search.json"
@@ -47,9 +48,11 @@ def tune(recogniser: Recogniser, corpus: Corpus, progress: Progress) -> Recognis
         words, characters = rates(expected, found)
         return words.symbol_edits, characters.symbol_edits
 
-    best = min((_with(recogniser, language, *pair) for pair in _pairs()), key=errors)
-    progress.note(f"--weight {best.search.weight:g} --bonus {best.search.bonus:g} are the best")
-    return best
+    width = min(recogniser.search.width, WIDTH)
+    narrow = replace(recogniser, search=replace(recogniser.search, width=width))
+    tried = min((_with(narrow, language, *pair) for pair in _pairs()), key=errors).search
+    progress.note(f"--weight {tried.weight:g} --bonus {tried.bonus:g} are the best")
+    return _with(recogniser, language, tried.weight, tried.bonus)
 
 
 def _pairs() -> Sequence[tuple[float, float]]:
