@@ -21,7 +21,7 @@ from unrolled.tasks.run import Run
 from unrolled.tasks.scores import load_scores
 from unrolled.tasks.transcribe import commands, tuning
 from unrolled.tasks.transcribe.config import Augment, Data, Other, TranscribeConfig
-from unrolled.tasks.transcribe.corpus import Corpus
+from unrolled.tasks.transcribe.corpus import Corpus, Faults
 from unrolled.tasks.transcribe.manifest import read_manifest
 from unrolled.tasks.transcribe.recordings import Reader
 
@@ -130,6 +130,8 @@ def test_bad_recordings_stop_or_are_skipped(unrolled: Call, speech: Any, tmp_pat
     assert ended.code == 0, ended.err
     assert "4 recordings or lines were left out" in ended.err  # two of each side
     assert "12 recordings" in ended.err
+    ended = unrolled("evaluate", tmp_path / "run", "--data", bad)
+    assert ended.code == 0 and "2 recordings or lines were left out" in ended.err, ended.err
 
 
 def test_units_levels_and_directions_all_learn(speech: Any) -> None:
@@ -186,8 +188,9 @@ def test_weights_are_chosen_on_dev_recordings(trained: Path, speech: Any) -> Non
     assert (chosen["weight"], chosen["bonus"]) in tuning._pairs()
     _, recogniser, format = commands.open_run(trained, device="cpu")
     assert recogniser.search.weight == chosen["weight"]
-    entries = list(read_manifest(speech.dev, pytest.fail))
-    corpus = Corpus(entries[:8], Reader(), pytest.fail, "utterance", Progress(), format)
+    stop = Faults(False, Progress())
+    entries = list(read_manifest(speech.dev, stop))
+    corpus = Corpus(entries[:8], Reader(), stop, "utterance", Progress(), format)
     wrong = NGram.learn([[1, 1, 1]] * 1000, len(recogniser.alphabet), 1)
     misled = replace(recogniser, language=Fusion(wrong))
     assert tuning.tune(misled, corpus, Progress()).search.weight == 0

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -55,11 +54,16 @@ def load_entries(data: config.Data, seed: int, faults: Faults) -> tuple[list[Ent
     """Read the manifests of both sides; without one for dev, hold recordings out."""
     if data.train is None:
         raise DataError("there is nothing to learn from; name a manifest with --train")
+    train = entries_of(data.train, data, faults)
+    if data.dev is None:
+        return hold_out(train, seed)
+    return train, entries_of(data.dev, data, faults)
+
+
+def entries_of(manifest: Path, data: config.Data, faults: Faults) -> list[Entry]:
+    """Read a manifest as the settings say."""
     form = {"normal_form": data.normalize, "max_line": data.max_line}
-    train = list(read_manifest(data.train, faults, **form))
-    if data.dev is not None:
-        return train, list(read_manifest(data.dev, faults, **form))
-    return hold_out(train, seed)
+    return list(read_manifest(manifest, faults, **form))
 
 
 def open_run(
@@ -107,8 +111,7 @@ def evaluate(path: Path, settings: EvaluateConfig) -> Evaluation:
         entries = load_entries(data, saved.training.seed, faults)[1]
     else:
         name, source = settings.data.name.split(".")[0], settings.data
-        only = replace(data, train=settings.data, dev=settings.data)
-        entries = load_entries(only, saved.training.seed, faults)[0]
+        entries = entries_of(settings.data, data, faults)
     corpus = Corpus(entries, reader_of(data), faults, data.statistics, progress, format)
     evaluation = score(recogniser, corpus, progress)
     print("\n".join(evaluation.lines()), flush=True)

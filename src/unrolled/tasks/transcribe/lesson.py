@@ -80,8 +80,8 @@ class TranscribeLesson(Lesson[Transcriber]):
 
     def score(self, model: Transcriber) -> dict[str, float]:
         """Take the best path through dev recordings: which share of characters, and of words."""
-        greedy = config.Search(width=1)
-        recogniser = Recogniser(model, self.alphabet, greedy, None, 0.01)
+        greedy, seconds = config.Search(width=1), self.settings.data.frame_seconds
+        recogniser = Recogniser(model, self.alphabet, greedy, None, seconds)
         heard = recogniser.listen([self.dev[i] for i in self.scored])
         found = [recogniser.transcribe(one)[0].text for one in heard]
         expected = [self.dev.entries[i].transcript for i in self.scored]

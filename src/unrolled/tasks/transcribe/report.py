@@ -53,7 +53,9 @@ def write_report(
         "a step": f"{model.stack * 1000 * settings.data.frame_seconds:g} ms",
         "trained": f"{clock(standing.seconds)}, {standing.step:,} steps",
         "search": f"beam of {search.width}",
-        "language model": f"{search.order}-gram of {search.language}, weight {search.weight:g}",
+        "language model": "none"
+        if recogniser.language is None
+        else f"{search.order}-gram of {search.language}, weight {search.weight:g}",
     }
     errors = {"word error rate": "word_error_rate", "character error rate": "character_error_rate"}
     sections = [
