@@ -114,3 +114,19 @@ def test_deltas_are_the_slopes_of_slopes() -> None:
     np.testing.assert_allclose(frames[4:-4, 2], 1, atol=1e-5)
     np.testing.assert_allclose(frames[4:-4, 3], 2 * time[4:-4, 0], atol=1e-4)
     np.testing.assert_allclose(frames[4:-4, 5], 2, atol=1e-4)
+
+
+def test_both_front_ends_hear_the_same(data_folder: Path) -> None:
+    """The cosine transform of our bands follows the cepstra that Sphinx made of the same sound."""
+    pytest.importorskip("soundfile")
+    pytest.importorskip("kaldi_native_fbank")
+    folder = data_folder / "speech"
+    transform = np.cos(np.pi * np.arange(3)[:, None] * (np.arange(40) + 0.5) / 40)
+    for name in ("an104-mrcb-b", "an127-mcen-b", "an152-mwhw-b"):
+        bands, rate = Reader(mels=40).read(folder / f"an4_wav_subset/wav/{name}.wav")
+        speaker = name.split("-")[1]
+        cepstra, _ = Reader().read(folder / f"an4_mfcc/feat/an4_clstk/{speaker}/{name}.mfc")
+        assert (rate, len(bands) - len(cepstra)) == (16000, 1)  # ours may hang over the end
+        ours = (bands @ transform.T)[1:]
+        for k in range(3):
+            assert np.corrcoef(ours[3:-3, k], cepstra[3:-3, k])[0, 1] > 0.9
