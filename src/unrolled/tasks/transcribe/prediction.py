@@ -72,29 +72,48 @@ def predict(
     format = "tsv" if settings.format == "text" and settings.best > 1 else settings.format
     for lines in readings:
         for start in range(0, len(lines), TOGETHER):
-            group = lines[start : start + TOGETHER]
-            recordings: dict[int, Frames] = {}
-            for i, line in enumerate(group):
-                try:
-                    if line.fault:
-                        raise DataError(f"{line.where}: {line.fault}")
-                    if line.text:
-                        recordings[i] = ear.frames(Path(line.text))
-                except DataError as fault:
-                    faults += 1
-                    print(f"unrolled: {fault}", file=err, flush=True)
-            log_probs = dict(
-                zip(recordings, recogniser.listen(list(recordings.values())), strict=True)
-            )
-            for i, line in enumerate(group):
-                heard = Heard(line.text, np.empty((0, 0), np.float32), ())
-                if i in log_probs:
-                    found = recogniser.transcribe(log_probs[i], settings.best)
-                    heard = Heard(line.text, log_probs[i], found)
+            recordings, wrong = _opened(ear, lines[start : start + TOGETHER])
+            for fault in wrong:
+                print(f"unrolled: {fault}", file=err, flush=True)
+            faults += len(wrong)
+            for heard in _heard(recogniser, recordings, settings.best):
                 for text in WRITERS[format](recogniser, heard):
                     out.write(f"{text}\n".encode())
             out.flush()
     return faults
+
+
+def _opened(
+    ear: Ear, lines: Sequence[Line]
+) -> tuple[list[tuple[str, Frames | None]], list[DataError]]:
+    """Read the files that lines name: each name with its frames, and what is wrong."""
+    recordings: list[tuple[str, Frames | None]] = []
+    wrong: list[DataError] = []
+    for line in lines:
+        frames = None
+        try:
+            if line.fault:
+                raise DataError(f"{line.where}: {line.fault}")
+            if line.text:
+                frames = ear.frames(Path(line.text))
+        except DataError as fault:
+            wrong.append(fault)
+        recordings.append((line.text, frames))
+    return recordings, wrong
+
+
+def _heard(
+    recogniser: Recogniser, recordings: Sequence[tuple[str, Frames | None]], best: int
+) -> Iterator[Heard]:
+    """Listen to recordings together, and give what was heard one by one."""
+    there = [frames for _, frames in recordings if frames is not None]
+    log_probs = iter(recogniser.listen(there))
+    for path, frames in recordings:
+        if frames is None:
+            yield Heard(path, np.empty((0, 0), np.float32), ())
+        else:
+            heard = next(log_probs)
+            yield Heard(path, heard, recogniser.transcribe(heard, best))
 
 
 def _text(recogniser: Recogniser, heard: Heard) -> Iterator[str]:

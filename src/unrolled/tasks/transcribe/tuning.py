@@ -16,7 +16,7 @@ from unrolled.tasks.transcribe.recogniser import Recogniser
 
 HEARD = 100  # dev recordings that decide, at most
 WIDTH = 8  # of the beam, at most: a wide one takes minutes, and chooses alike
-WEIGHTS = (0.3, 0.6, 0.9, 1.2)
+WEIGHTS = (0.3, 0.6, 1.0, 1.5, 2.0)
 GIVEN_BACK = (0.0, 0.5, 1.0, 1.5)  # for each symbol, in units of the weight
 FILE = "search.json"
 
