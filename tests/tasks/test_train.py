@@ -279,6 +279,27 @@ def test_a_plan_follows_the_speed_of_the_machine(
     assert standing.step > 2000
 
 
+def test_a_plan_from_a_busy_hour_does_not_end_a_training(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes ten seconds while others compute, then a tenth of one.
+
+    The plan is made in between, and no scoring comes before its last step.
+    """
+    clock = Clock()
+    monkeypatch.setattr(train, "time", clock)
+    settings = Training(epochs=1e6, minutes=10, score_steps=10**6, keep_every=1e9)
+
+    class Busy(Slow):
+        def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
+            self.step = 10.0 if self.clock.now < 70 else 0.1
+            return super().loss(batch, progress)
+
+    standing = fit(Busy(clock, 10.0, 1.0), settings, run, progress)
+    assert 0.8 * 600 <= clock.now <= 600
+    assert standing.step > 4000
+
+
 def test_a_finished_training_that_goes_on_says_so_and_learns_no_more(
     run: Run, progress: Progress, said: StringIO
 ) -> None:

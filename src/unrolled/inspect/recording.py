@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unrolled.backends import BACKENDS, Backend, Call, Result
 from unrolled.cell import Cell, State
 from unrolled.compiled import CACHE
+from unrolled.compiler import trace
 from unrolled.errors import CaptureError, ConfigError
 from unrolled.inspect.gates import Gate, gates
 from unrolled.inspect.nonfinite import NonFinite, first_non_finite
@@ -225,12 +226,11 @@ def _run(
 
 def _run_opened(run_row: Backend, cell: Cell, call: Call) -> tuple[Result, Leaves | None]:
     """Run the captured step with its states opened."""
-    if call.constants:
-        return run_row(cell, call), None  # raises: no program reads constants
     if not call.xs.is_floating_point():
         raise CaptureError(f"{type(cell).__name__} reads whole numbers: no kernel opens its states")
     features = call.xs.shape[2:]
-    step = CACHE.get(cell, call.xs.new_empty(0, *features), call.state).captured
+    structure = trace(cell).structure
+    step = CACHE.get(cell, structure, call.xs, call.state, call.constants).captured
     opened = Opened(cell, step, features).train(cell.training)
     added = call.xs.new_zeros(*call.xs.shape[:2], sum(widths(cell, features)[1:]))
     added.requires_grad_()

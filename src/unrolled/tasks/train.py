@@ -25,6 +25,7 @@ from unrolled.tasks.standing import Standing
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
 PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
+ENOUGH = 0.8  # share of --minutes after which a training may end that has done what was planned
 
 
 def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) -> Standing:
@@ -115,8 +116,10 @@ class _Loop:
                     return
 
     def _finished(self) -> bool:
-        patience = self.settings.patience
-        return self.standing.step >= self.standing.steps or 0 < patience <= self.standing.worse
+        return self.standing.step >= self.standing.steps or self._is_out_of_patience()
+
+    def _is_out_of_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.standing.worse
 
     def _step(self, batch: Sequence[int]) -> dict[str, float]:
         """Update the weights once, and give the loss and the learning rate."""
@@ -187,13 +190,16 @@ class _Loop:
         standing, limit = self.standing, 60 * self.settings.minutes
         late = not standing.planned and standing.seconds > PLAN_BY * limit
         measured = standing.step > standing.plan_step
-        return limit > 0 and measured and (scored or late) and not self._finished()
+        early = standing.step == standing.steps < self.steps and standing.seconds < ENOUGH * limit
+        ended = self._finished() and not (early and not self._is_out_of_patience())
+        return limit > 0 and measured and (scored or late) and not ended
 
     def _plan(self) -> None:
         """Turn --minutes into a number of steps, from the speed since the last plan.
 
         It is done after every scoring, so that there is one in what is measured: the first steps
-        say little, and the machine may have other work at times.
+        say little, and the machine may have other work at times. What was planned while it had
+        may end early: then there are more steps, and the learning rate rises once more.
         """
         standing, limit = self.standing, 60 * self.settings.minutes
         a_step = (standing.seconds - standing.plan_seconds) / (standing.step - standing.plan_step)

@@ -13,7 +13,8 @@ from unrolled import cli
 SOUNDS = {"a": 0, "b": 2, "c": 4, " ": 6}  # the feature that each is loud in
 LEARNS = (
     "--cell GRU --hidden 24 --layers 1 --stack 2 --dropout 0 --batch 8 --epochs 14 --warmup 20 "
-    "--learning-rate 2e-2 --average 0.9 --score-steps 60 --threads 1 --device cpu --order 2"
+    "--learning-rate 2e-2 --average 0.9 --score-steps 60 --threads 1 --device cpu "
+    "--order 2 --width 4"
 ).split()
 
 

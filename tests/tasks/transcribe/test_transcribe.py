@@ -89,7 +89,7 @@ def test_sounds_of_another_kind_are_refused(unrolled: Call, trained: Path, tmp_p
 def test_a_stopped_training_goes_on_to_the_same_weights(
     unrolled: Call, speech: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = [*speech.learns, "--epochs", "1.5", "--score-steps", "9", "--score-every", "0.5"]
+    short = [*speech.learns, *"--epochs 1.5 --score-steps 9 --score-every 0.5 --no-tune".split()]
     assert unrolled(*short, "--run", tmp_path / "whole").code == 0
     learn, steps = commands.learn, 0
 
@@ -125,8 +125,8 @@ def test_bad_recordings_stop_or_are_skipped(unrolled: Call, speech: Any, tmp_pat
     assert ended.code == 2
     assert f"unrolled: {bad}:14: the transcript is empty" in ended.err
     assert not (tmp_path / "run").exists()
-    flags = "--skip-bad --cell GRU --hidden 24 --layers 1 --stack 2 --epochs 1 --device cpu".split()
-    ended = unrolled(*files, *flags)
+    flags = "--skip-bad --cell GRU --hidden 24 --layers 1 --stack 2 --epochs 1 --no-tune"
+    ended = unrolled(*files, *flags.split(), "--device", "cpu")
     assert ended.code == 0, ended.err
     assert "4 recordings or lines were left out" in ended.err  # two of each side
     assert "12 recordings" in ended.err
@@ -136,14 +136,14 @@ def test_bad_recordings_stop_or_are_skipped(unrolled: Call, speech: Any, tmp_pat
 
 def test_units_levels_and_directions_all_learn(speech: Any) -> None:
     for data, bidirectional in (
-        (Data(unit="tokens", statistics="speaker", deltas=1), True),
+        (Data(unit="tokens", statistics="speaker"), True),
         (Data(statistics="corpus"), False),
     ):
         paths = {"train": speech.train, "dev": speech.dev}
         settings = TranscribeConfig(
             data=Data(**{**vars(data), **paths}), augment=Augment(feature_masks=2)
         )
-        model = settings.model.__class__("GRU", 5, 1, bidirectional, stack=2)
+        model = settings.model.__class__("GRU", 24, 1, bidirectional, stack=2)
         settings = TranscribeConfig(data=settings.data, model=model, training=settings.training)
         lesson = commands.learn(settings, torch.device("cpu"), Progress())
         loss, symbols = lesson.loss([0, 5, 7], 0.0)
@@ -164,7 +164,7 @@ def test_smoothing_asks_for_all_symbols_alike(speech: Any) -> None:
     """With all weights of the head at zero all symbols are alike: log(symbols) a step."""
     settings = TranscribeConfig(
         data=Data(train=speech.train, dev=speech.dev),
-        model=TranscribeConfig().model.__class__("GRU", 5, 1, stack=2),
+        model=TranscribeConfig().model.__class__("GRU", 24, 1, stack=2),
         augment=Augment(0, 0, 0, 0, 0),
     )
     losses = {}
