@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unrolled.tasks.lesson import Lesson
     from unrolled.tasks.progress import Progress
 
-NAMES = ("tag", "language", "seq2seq", "forecast", "classify")
+NAMES = ("tag", "language", "seq2seq", "transcribe", "forecast", "classify")
 
 
 class Work(Protocol):
