@@ -18,6 +18,7 @@ Recurrent sequence models for PyTorch.
   unrolled evaluate RUN --data FILE               score a run on pairs it has not seen
   unrolled predict RUN [FILE]                     a prediction for each line, in a pipe or a file
   unrolled info [RUN]                             what is installed here; what a run is
+  unrolled experiments [NAME]                     see what recurrences do: the lecture's experiments
 
   unrolled COMMAND --help                         the flags of a command
   unrolled --version
@@ -138,6 +139,26 @@ def _info(args: list[str]) -> int:
     return 0
 
 
+def _experiments(args: list[str]) -> int:
+    from unrolled.experiments import EXPERIMENTS
+
+    prog = "unrolled experiments [NAME]"
+    names, flags = _names(args, prog, 0, 1)
+    if not names and not flags:
+        print("\n".join(f"{name:<12} {line}" for name, line in EXPERIMENTS.items()))
+        return 0
+    from unrolled.tasks.config import ExperimentConfig
+    from unrolled.tasks.settings import from_command_line
+
+    settings = from_command_line(ExperimentConfig, flags, ExperimentConfig(), prog)
+    if not names:
+        raise ConfigError(f"name an experiment: {', '.join(EXPERIMENTS)}")
+    from unrolled import experiments
+
+    experiments.command(names[0], settings.out)
+    return 0
+
+
 def _names(args: list[str], usage: str, least: int, most: int) -> tuple[list[str], list[str]]:
     """Part what stands before the flags from the flags; `--help` needs nothing before it."""
     count = next((i for i, arg in enumerate(args) if arg.startswith("-")), len(args))
@@ -174,4 +195,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "info": _info,
+    "experiments": _experiments,
 }

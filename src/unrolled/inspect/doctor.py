@@ -54,7 +54,7 @@ def examine(
     lag: int | None = None,
 ) -> Examination:
     """Take all that the doctor looks at; arguments and errors as for `diagnose`."""
-    with torch.enable_grad(), _no_subnormals():
+    with torch.enable_grad(), no_subnormals():
         seen = record(run, model)
         loss = seen.result
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -75,7 +75,7 @@ def treat(examination: Examination) -> list[Finding]:
 
 
 @contextmanager
-def _no_subnormals() -> Iterator[None]:
+def no_subnormals() -> Iterator[None]:
     """Take numbers below the smallest normal float for zero, inside.
 
     A gradient that vanishes becomes such numbers, and a processor takes many times as long over

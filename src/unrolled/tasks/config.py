@@ -228,6 +228,14 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class ExperimentConfig:
+    """Run one of the lecture's experiments, print its table and write its page."""
+
+    out: Path = Path("runs/experiments")
+    """Folder for the pages: NAME/page.html."""
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """Predict for each line of FILE, or of standard input, as soon as it is there."""
 
