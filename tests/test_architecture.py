@@ -67,7 +67,7 @@ def imported(source: str) -> set[str]:
         ("from unrolled.cell import Cell", {"cell"}),
         ("from unrolled import zoo, unroll", {"zoo", "unroll"}),
         ("from unrolled import __version__", set()),
-        ("import unrolled.tasks.data", {"tasks"}),
+        ("import unrolled.tasks.seq2seq.pairs", {"tasks"}),
         ("import unrolled", {"__init__"}),
         ("from .cell import Cell", {"."}),
         ("def f():\n    from unrolled.cli import main", {"cli"}),

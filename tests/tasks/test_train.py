@@ -22,10 +22,12 @@ from unrolled.tasks import train
 from unrolled.tasks.checkpoint import load_latest, load_weights, save
 from unrolled.tasks.config import Training
 from unrolled.tasks.interrupt import Interrupted
+from unrolled.tasks.lesson import Trainable
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
-from unrolled.tasks.train import Standing, fit
+from unrolled.tasks.standing import Standing
+from unrolled.tasks.train import fit
 
 SETTINGS = Training(
     epochs=5, batch=1, warmup=4, learning_rate=0.1, weight_decay=0.1, clip=0.5, average=0.9,
@@ -33,12 +35,12 @@ SETTINGS = Training(
 )  # fmt: skip
 
 
-class Points:
+class Points(Trainable[nn.Linear]):
     """Fit a line through points, four batches an epoch; scores come from a list."""
 
     def __init__(self, scores: Sequence[float] = (), poison: int = 0) -> None:
         torch.manual_seed(3)
-        self.model = nn.Linear(3, 2)
+        super().__init__(nn.Linear(3, 2))
         self.xs, self.ys = torch.randn(4, 5, 3), 3 * torch.randn(4, 5, 2)
         self.scores, self.poison = list(scores), poison
         self.losses = 0

@@ -5,6 +5,7 @@ The names and lines below answer without torch; an experiment's file is imported
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,14 @@ EXPERIMENTS: dict[str, str] = {  # a file of this folder -> what it shows
     "bottleneck": "a fixed context vector against attention, as sequences grow",
     "exposure": "what teacher forcing never shows a model: its own mistakes",
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run one of the lecture's experiments: print its table, and write its page."""
+
+    out: Path = Path("runs/experiments")
+    """Folder of the pages: each is NAME/page.html in it."""
 
 
 def run(name: str, say: Callable[[str], None] = print) -> "Outcome":
@@ -51,12 +60,12 @@ saturation, forgetting, memory, clipping, bottleneck, exposure
     return import_module(f"unrolled.experiments.{name}").run(say=say)
 
 
-def command(name: str, out: Path) -> None:
+def command(name: str, options: Options) -> None:
     """Run an experiment for the command line: progress on stderr, table and page.
 
     Args:
         name: one of `EXPERIMENTS`.
-        out: the folder that gets a folder of that name, with the page.
+        options: where its page goes.
 
     Raises:
         ConfigError: there is no experiment of that name.
@@ -70,7 +79,7 @@ def command(name: str, out: Path) -> None:
         notes.print(f"{time.monotonic() - begun:5.1f} s  {text}", soft_wrap=True)
 
     outcome = run(name, say)
-    folder = out / name
+    folder = options.out / name
     folder.mkdir(parents=True, exist_ok=True)
     outcome.write(folder / "page.html")
     outcome.show(Console(highlight=False))

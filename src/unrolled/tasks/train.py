@@ -4,8 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,61 +15,19 @@ from unrolled.tasks.config import Training
 from unrolled.tasks.curves import curves
 from unrolled.tasks.device import uses_bfloat16
 from unrolled.tasks.interrupt import Interrupted, stop_requests
+from unrolled.tasks.lesson import Trainable
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
-from unrolled.tasks.snapshot import Learner
+from unrolled.tasks.snapshot import Learner, under
+from unrolled.tasks.standing import Standing
 
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
 PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
 
 
-class Task(Protocol):
-    """What the loop needs to know of a task."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The module that is trained."""
-        ...
-
-    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
-        """Give the epoch's batches as lists of items: the same for the same epoch, always."""
-        ...
-
-    def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-        """Give the mean loss over a batch's symbols and their number; progress goes 0 to 1."""
-        ...
-
-    def score(self, model: nn.Module) -> dict[str, float]:
-        """Score weights on the dev data; the first figure decides, and lower is better."""
-        ...
-
-
-@dataclass
-class Standing:
-    """Where a training stands, apart from its tensors."""
-
-    step: int = 0
-    steps: int = 0  # that the schedule is made for
-    planned: bool = False  # whether --minutes has set the steps
-    plan_step: int = 0  # the speed is measured from here ...
-    plan_seconds: float = 0.0  # ... and from then on
-    scoring: float = 0.0  # seconds that the last scoring took
-    seconds: float = 0.0
-    symbols: int = 0
-    loss_sum: float = 0.0  # since the last scoring, over `loss_symbols`
-    loss_symbols: int = 0
-    best: dict[str, float] = field(default_factory=dict)
-    best_step: int = 0
-    worse: int = 0  # scorings since the best
-
-    def facts(self) -> dict[str, JSON]:
-        """Give all of it as JSON."""
-        return copy.deepcopy(vars(self))
-
-
-def fit(task: Task, settings: Training, run: Run, progress: Progress) -> Standing:
+def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) -> Standing:
     """Train a task's model, from the run's last checkpoint if there is one.
 
     The best weights by the dev score are kept in the run's ``model.safetensors``, each scoring in
@@ -102,7 +59,9 @@ class _Loop:
     and its scoring are never parted by a checkpoint, so nothing is done twice or left out.
     """
 
-    def __init__(self, task: Task, settings: Training, run: Run, progress: Progress) -> None:
+    def __init__(
+        self, task: Trainable[Any], settings: Training, run: Run, progress: Progress
+    ) -> None:
         self.task, self.settings, self.run, self.progress = task, settings, run, progress
         groups = _groups(task.model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
@@ -250,7 +209,9 @@ class _Loop:
 
     def _save(self) -> None:
         standing = self.standing
-        checkpoint = Checkpoint(standing.step, self.learner.tensors(), standing.facts())
+        tensors = self.learner.tensors()
+        tensors |= {f"carried.{name}": tensor for name, tensor in self.task.carried().items()}
+        checkpoint = Checkpoint(standing.step, tensors, standing.facts())
         save(self.run.checkpoints, checkpoint, keep=self.settings.keep)
 
     def _resume(self) -> None:
@@ -264,6 +225,7 @@ class _Loop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:
             self.learner.restore(checkpoint.tensors)
+            self.task.carry(under("carried.", checkpoint.tensors))
             self.standing = Standing(**checkpoint.facts)  # pyright: ignore[reportArgumentType]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()[:20])

@@ -1,30 +1,15 @@
-"""Files of text pairs, read strictly and line by line; grouped, split and normalised."""
+"""Files of text pairs, read strictly and line by line; grouped and split."""
 
-import codecs
-import gzip
 import hashlib
-import io
-import itertools
-import json
 import os
-import unicodedata
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from unrolled.errors import ConfigError, DataError
-
-NORMAL_FORMS: dict[str, Callable[[str], str]] = {
-    "none": str,
-    "nfc": partial(unicodedata.normalize, "NFC"),
-    "nfd": partial(unicodedata.normalize, "NFD"),
-}
-
-_Stream = BinaryIO | io.BufferedIOBase
-_Parser = Callable[[str], Sequence[str]]  # the text of a line -> its fields, or DataError
+from unrolled.tasks.lines import is_json, json_fields, opened, records, refuse_empty, shown
 
 
 @dataclass(frozen=True)
@@ -72,10 +57,10 @@ def read_pairs(
     """
     path = Path(path)
     fields = (source_field, target_field)
-    parse = partial(_json_fields, fields=fields) if _is_json(path) else _two_columns
+    parse = partial(json_fields, fields=fields) if is_json(path) else _two_columns
     empty = True
-    with _opened(path) as stream:
-        for line, (source, target) in _records(stream, str(path), parse, max_line):
+    with opened(path) as stream:
+        for line, (source, target) in records(stream, str(path), parse, max_line):
             empty = False
             yield Pair(source, target, line)
     if empty:
@@ -99,17 +84,18 @@ def read_sources(
     Gives (line number from 1, text). An empty input gives nothing and is no error.
     Raises DataError, with the name and the line, as `read_pairs` does.
 
+    >>> import io
     >>> list(read_sources(io.BytesIO(b"cat\ndog\tD AO G\n")))
     [(1, 'cat'), (2, 'dog')]
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        parse = partial(_json_fields, fields=(source_field,)) if _is_json(path) else _first_column
-        with _opened(path) as stream:
-            for line, (text,) in _records(stream, str(path), parse, max_line):
+        parse = partial(json_fields, fields=(source_field,)) if is_json(path) else first_column
+        with opened(path) as stream:
+            for line, (text,) in records(stream, str(path), parse, max_line):
                 yield line, text
     else:
-        for line, (text,) in _records(source, name, _first_column, max_line):
+        for line, (text,) in records(source, name, first_column, max_line):
             yield line, text
 
 
@@ -158,112 +144,23 @@ def split_by_source(
     return split
 
 
-def normalize(text: str, form: str) -> str:
-    """Bring text into one Unicode form, so that equal letters are equal symbols.
-
-    form: "none" leaves it, "nfc" joins letters and marks, "nfd" takes them apart.
-    Raises ConfigError for another form. Source: Unicode Standard Annex 15.
-
-    >>> [len(normalize("\u00e9", form)) for form in ("nfc", "nfd")]
-    [1, 2]
-    """
-    if form not in NORMAL_FORMS:
-        raise ConfigError(f"the form {form!r} is unknown; choose one of {', '.join(NORMAL_FORMS)}")
-    return NORMAL_FORMS[form](text)
-
-
-def _is_json(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json"))
-
-
-def _opened(path: Path) -> io.BufferedIOBase:
-    try:
-        return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: {reason}; name a file that exists and can be read") from error
-
-
-def _records(
-    stream: _Stream, name: str, parse: _Parser, max_line: int
-) -> Iterator[tuple[int, Sequence[str]]]:
-    """Give the number and the fields of each line; say which line is at fault."""
-    for line in itertools.count(1):
-        try:
-            text = _next_line(stream, max_line, mark=codecs.BOM_UTF8 if line == 1 else b"")
-            if text is None:
-                return
-            fields = parse(text) if text.strip(" ") else None
-        except DataError as fault:
-            raise DataError(f"{name}:{line}: {fault}") from fault
-        if fields is not None:
-            yield line, fields
-
-
-def _next_line(stream: _Stream, max_line: int, mark: bytes) -> str | None:
-    """Read one line in bounded memory, without its end and the mark; None after the last."""
-    # a character has at most 4 bytes, the mark at the start 3, CRLF 2: more is surely too long
-    most = 4 * max_line + 6
-    try:
-        raw = stream.readline(most)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = str(error).lower().rstrip(".")
-        raise DataError(f"cannot be read ({reason}); is the file complete?") from error
-    if not raw:
-        return None
-    if len(raw) < most:
-        try:
-            text = raw.removeprefix(mark).decode().removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            found = f"byte {raw[error.start]:#04x} at column {error.start + 1}"
-            raise DataError(f"{found} is not UTF-8; save the file as UTF-8") from error
-        if len(text) <= max_line:
-            return text
-    raise DataError(f"is longer than {max_line} characters; shorten it or raise max_line")
-
-
 def _two_columns(text: str) -> Sequence[str]:
     columns = text.split("\t")
     if len(columns) != 2:
         raise DataError(
-            f"columns: {len(columns)}, in {_shown(text)}; write two: a source, one tab, its target"
+            f"columns: {len(columns)}, in {shown(text)}; write two: a source, one tab, its target"
         )
     for column, side in zip(columns, ("source", "target"), strict=True):
-        _refuse_empty(column, side)
+        refuse_empty(column, side)
     return columns
 
 
-def _first_column(text: str) -> Sequence[str]:
+def first_column(text: str) -> Sequence[str]:
+    r"""Give the source in a line of plain text, which is all of it up to its first tab.
+
+    >>> first_column("cat\tK AE T")
+    ('cat',)
+    """
     column = text.split("\t", 1)[0]
-    _refuse_empty(column, "source")
+    refuse_empty(column, "source")
     return (column,)
-
-
-def _json_fields(text: str, fields: Sequence[str]) -> Sequence[str]:
-    wanted = f"write one object a line with the strings {' and '.join(map(repr, fields))}"
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"is not JSON ({error}); {wanted}") from error
-    if not isinstance(record, dict):
-        raise DataError(f"is JSON but no object, {_shown(text)}; {wanted}")
-    for field in fields:
-        if field not in record:
-            raise DataError(f"has no field {field!r}, only {_shown(', '.join(record))}; {wanted}")
-        if not isinstance(record[field], str):
-            raise DataError(
-                f"field {field!r} is {type(record[field]).__name__}, not text; {wanted}"
-            )
-        if not record[field].isascii() and any("\ud800" <= c <= "\udfff" for c in record[field]):
-            raise DataError(f"field {field!r} has half a surrogate pair; write both halves")
-        _refuse_empty(record[field], f"field {field!r}")
-    return [record[field] for field in fields]
-
-
-def _refuse_empty(text: str, side: str) -> None:
-    if not text.strip():
-        raise DataError(f"the {side} is empty; fill it or delete the line")
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "...")

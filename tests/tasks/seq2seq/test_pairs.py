@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import ConfigError, DataError
-from unrolled.tasks.data import (
+from unrolled.tasks.lines import normalize
+from unrolled.tasks.seq2seq.pairs import (
     Pair,
     group_references,
-    normalize,
     read_pairs,
     read_sources,
     split_by_source,
@@ -220,7 +220,7 @@ def test_split_has_the_shares_and_depends_on_the_seed():
 
 def test_split_is_the_same_in_every_process():
     program = (
-        "from unrolled.tasks.data import Pair, split_by_source as split\n"
+        "from unrolled.tasks.seq2seq.pairs import Pair, split_by_source as split\n"
         "pairs = [Pair(str(i), '', i) for i in range(100)]\n"
         "print([pair.line for pair in split(pairs, seed=3)[2]])"
     )
@@ -255,5 +255,5 @@ def test_an_unknown_normal_form_is_refused():
 
 
 def test_reading_needs_no_torch():
-    program = "import sys, unrolled.tasks.data; sys.exit('torch' in sys.modules)"
+    program = "import sys, unrolled.tasks.seq2seq.pairs; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent)

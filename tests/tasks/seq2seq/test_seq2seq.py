@@ -9,11 +9,14 @@ import torch
 
 from unrolled.errors import ConfigError, DataError
 from unrolled.models import search
-from unrolled.tasks import commands, config, seq2seq
 from unrolled.tasks.checkpoint import load_weights
-from unrolled.tasks.data import Pair, read_pairs
 from unrolled.tasks.run import Run
-from unrolled.tasks.seq2seq import Seq2SeqTask, Translator, Vocabularies, build_model, load_data
+from unrolled.tasks.seq2seq import commands, config
+from unrolled.tasks.seq2seq import translator as room
+from unrolled.tasks.seq2seq.data import Vocabularies, load_data
+from unrolled.tasks.seq2seq.lesson import Seq2SeqLesson
+from unrolled.tasks.seq2seq.pairs import Pair, read_pairs
+from unrolled.tasks.seq2seq.translator import Translator, build_model
 from unrolled.tasks.vocabulary import BOS, EOS, PAD
 
 WORDS = ["a", "abc", "fedcba", "ffff", "cab", "dea", "bad", "face"]
@@ -70,21 +73,22 @@ def test_every_setting_trains_and_predicts(
 
 
 @pytest.fixture
-def task() -> Seq2SeqTask:
+def task() -> Seq2SeqLesson:
     pairs = [Pair(word, " ".join(word.upper()), 1) for word in WORDS]
     vocabularies = Vocabularies.build(pairs, config.Data())
     model = build_model(config.Model(embedding=5, hidden=6, dropout=0.0), vocabularies)
     training = config.Training(batch=3, smoothing=0.1, score_items=5)
-    return Seq2SeqTask(model, vocabularies, pairs, pairs, training, config.Search())
+    settings = config.Seq2SeqConfig(training=training)
+    return Seq2SeqLesson(model, vocabularies, pairs, pairs, settings)
 
 
-def test_an_epoch_has_every_pair_once_in_another_order(task: Seq2SeqTask) -> None:
+def test_an_epoch_has_every_pair_once_in_another_order(task: Seq2SeqLesson) -> None:
     first, second = task.batches(0), task.batches(1)
     assert sorted(i for batch in first for i in batch) == list(range(len(WORDS)))
     assert first == task.batches(0) != second
 
 
-def test_the_loss_is_the_mean_over_symbols_whatever_is_padded(task: Seq2SeqTask) -> None:
+def test_the_loss_is_the_mean_over_symbols_whatever_is_padded(task: Seq2SeqLesson) -> None:
     """Reference: one pair at a time, log-probabilities by hand."""
     task.model.eval()
     total, symbols = 0.0, 0
@@ -101,11 +105,11 @@ def test_the_loss_is_the_mean_over_symbols_whatever_is_padded(task: Seq2SeqTask)
     assert loss.item() == pytest.approx(total / symbols, rel=1e-5)
 
 
-def test_targets_begin_and_end(task: Seq2SeqTask) -> None:
+def test_targets_begin_and_end(task: Seq2SeqLesson) -> None:
     assert all(t[0] == BOS and t[-1] == EOS and PAD not in t for t in task.targets)
 
 
-def test_a_score_is_of_as_many_dev_sources_as_asked(task: Seq2SeqTask) -> None:
+def test_a_score_is_of_as_many_dev_sources_as_asked(task: Seq2SeqLesson) -> None:
     figures = task.score(task.model)
     assert len(task.dev) == 5
     assert list(figures) == ["symbol_error_rate", "word_error_rate"]
@@ -117,7 +121,7 @@ def test_predictions_do_not_depend_on_what_is_decoded_beside_them(
 ) -> None:
     alone = [translator.translate([word])[0][0] for word in WORDS]
     together = [best for best, *_ in translator.translate(WORDS)]
-    monkeypatch.setattr(seq2seq, "PLACES", 1)  # nothing fits beside anything
+    monkeypatch.setattr(room, "PLACES", 1)  # nothing fits beside anything
     apart = [best for best, *_ in translator.translate(WORDS)]
     for found in (together, apart):
         assert [p.text for p in found] == [p.text for p in alone]
@@ -137,7 +141,7 @@ def test_long_sources_are_decoded_fewer_at_once(
     monkeypatch.setattr(search, "beam", counted)
     translator.translate(["abcdef"] * 8)
     assert seen == [8]
-    monkeypatch.setattr(seq2seq, "PLACES", 2 * 5 * 6)  # two words of six letters, five wide
+    monkeypatch.setattr(room, "PLACES", 2 * 5 * 6)  # two words of six letters, five wide
     translator.translate(["abcdef"] * 8)
     assert seen[1:] == [2, 2, 2, 2]
 
@@ -184,10 +188,11 @@ def test_a_vocabulary_that_is_too_small_names_its_flag() -> None:
         Vocabularies.build(pairs, config.Data(source_unit="pieces", source_size=5))
 
 
-def test_symbols_without_room_are_counted(task: Seq2SeqTask) -> None:
-    assert task.rare() == {"source": 0.0, "target": 0.0}
+def test_symbols_without_room_are_counted(task: Seq2SeqLesson) -> None:
+    assert task.warnings() == []
     pairs = [Pair("aab", "A B", 1)]
     vocabularies = Vocabularies.build(pairs, config.Data(source_size=5))
     model = build_model(config.Model(embedding=5, hidden=6), vocabularies)
-    small = Seq2SeqTask(model, vocabularies, pairs, pairs, config.Training(), config.Search())
-    assert small.rare() == {"source": 1 / 3, "target": 0.0}
+    small = Seq2SeqLesson(model, vocabularies, pairs, pairs, config.Seq2SeqConfig())
+    [warning] = small.warnings()
+    assert warning.startswith("33.33% of the source's symbols have no room in --source-size")

@@ -1,31 +1,18 @@
 """Predictions line by line: from a stream, as soon as lines are there, to a stream."""
 
-import io
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO
 
-from unrolled.errors import DataError
-from unrolled.tasks.config import PredictConfig
-from unrolled.tasks.data import normalize, read_sources
-from unrolled.tasks.seq2seq import Prediction, Translator
+from unrolled.tasks.lines import normalize
+from unrolled.tasks.readings import readings
+from unrolled.tasks.seq2seq.config import PredictConfig
+from unrolled.tasks.seq2seq.pairs import first_column
+from unrolled.tasks.seq2seq.translator import Prediction, Translator
 from unrolled.tasks.vocabulary import Vocabulary
 
-AT_ONCE = 1 << 16  # bytes that are read at once
-TOGETHER = 256  # lines that are decoded together at most
 NAMED = 8  # unknown symbols that are named
 ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # would end a line or a column
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of input: its text, or what is wrong with it and where."""
-
-    where: str
-    text: str
-    fault: str = ""
 
 
 def predict(
@@ -63,7 +50,7 @@ def predict(
     faults = 0
     format = "tsv" if settings.format == "text" and settings.best > 1 else settings.format
     write, known = WRITERS[format], translator.vocabularies.source
-    for lines in _readings(stream, name, max_line):
+    for lines in readings(stream, name, max_line, first_column):
         texts = [normalize(line.text, normal_form) for line in lines]
         there = [i for i, text in enumerate(texts) if text]
         found = translator.translate(
@@ -89,42 +76,6 @@ def _unknown(known: Vocabulary, text: str) -> str:
     hint = "; try the other case" if any(not known.unknown(other) for other in others) else ""
     names = ", ".join(map(repr, unknown[:NAMED])) + (", ..." if len(unknown) > NAMED else "")
     return f"the model has never seen {names}, so the prediction is a guess{hint}"
-
-
-def _readings(stream: IO[bytes], name: str, max_line: int) -> Iterator[list[Line]]:
-    """Give the lines that are there, as many at once as arrive together."""
-    number, rest, too_long = 0, b"", False
-    read = getattr(stream, "read1", stream.read)  # read1 gives what is there and does not wait
-    while True:
-        try:
-            block = read(AT_ONCE)
-        except (OSError, EOFError, zlib.error) as error:
-            reason = str(error).lower().rstrip(".")
-            raise DataError(f"{name}: cannot be read ({reason}); is it complete?") from None
-        *whole, rest = (rest + block).split(b"\n")
-        if not block and (rest or too_long):  # the last line has no newline
-            whole, rest = [rest], b""
-        lines: list[Line] = []
-        for raw in whole:
-            number += 1
-            lines.append(_line(raw, f"{name}:{number}", max_line, too_long))
-            too_long = False
-        if len(rest) > 4 * max_line + 6:  # whatever follows: do not gather it
-            rest, too_long = b"", True
-        for start in range(0, len(lines), TOGETHER):
-            yield lines[start : start + TOGETHER]
-        if not block:
-            return
-
-
-def _line(raw: bytes, where: str, max_line: int, too_long: bool) -> Line:
-    if too_long:
-        return Line(where, "", f"is longer than {max_line} characters; shorten it")
-    try:
-        found = list(read_sources(io.BytesIO(raw), name="line", max_line=max_line))
-    except DataError as error:
-        return Line(where, "", str(error).removeprefix("line:1: "))
-    return Line(where, found[0][1] if found else "")
 
 
 def _text(source: str, found: Sequence[Prediction]) -> Iterator[str]:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import ConfigError, DataError
-from unrolled.tasks.baseline import LetterBaseline, _best, _expected
-from unrolled.tasks.data import group_references, read_pairs
 from unrolled.tasks.metrics import error_rates
+from unrolled.tasks.seq2seq.baseline import LetterBaseline, _best, _expected
+from unrolled.tasks.seq2seq.pairs import group_references, read_pairs
 
 SOUNDS = {"a": ["A"], "b": ["B"], "e": [], "x": ["K", "S"], "t": ["T"]}
 

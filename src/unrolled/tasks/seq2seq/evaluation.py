@@ -1,16 +1,15 @@
 """Scoring a trained model on pairs it has not seen."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unrolled.files import write_atomically
-from unrolled.tasks.data import Example
 from unrolled.tasks.metrics import ErrorRates, error_rates, wilson
 from unrolled.tasks.progress import Progress
-from unrolled.tasks.seq2seq import Prediction, Translator
+from unrolled.tasks.seq2seq.pairs import Example
+from unrolled.tasks.seq2seq.translator import Prediction, Translator
 
 CHUNK = 2048  # sources between two reports of progress
 
@@ -86,19 +85,3 @@ def evaluate(
     rates = error_rates(references, [p.symbols for p in predictions])
     seconds = time.monotonic() - before
     return Evaluation(tuple(examples), tuple(predictions), references, rates, seconds)
-
-
-def save_scores(path: Path, evaluation: Evaluation, data: Path, width: int) -> None:
-    """Write the figures, and what they are of, as JSON.
-
-    Args:
-        path: the file.
-        evaluation: what to write down.
-        data: the pairs that were scored on.
-        width: of the beam.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    record = {"data": str(data), "width": width, **evaluation.record()}
-    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import DataError
-from unrolled.tasks.config import PredictConfig
-from unrolled.tasks.predict import predict
-from unrolled.tasks.seq2seq import Prediction, Translator
+from unrolled.tasks.seq2seq.config import PredictConfig
+from unrolled.tasks.seq2seq.prediction import predict
+from unrolled.tasks.seq2seq.translator import Prediction, Translator
 
 GREEDY = PredictConfig(width=1)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
