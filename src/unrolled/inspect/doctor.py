@@ -92,12 +92,12 @@ def no_subnormals() -> Iterator[None]:
 def _examined(seen: Recording, loss: Tensor) -> tuple[Examined, ...]:
     followed = [r for r in seen.recurrences if r.leaves is not None]
     if not loss.requires_grad or len(followed) < len(seen.recurrences):
-        return tuple(Examined(r, None, None) for r in seen.recurrences)
+        return tuple(Examined(r, None, None, {}) for r in seen.recurrences)
     by_loss = gradients(seen, loss)
     norms = [torch.stack([*g.norms.values()]).square().sum(0).sqrt() for g in by_loss]
     return tuple(
-        Examined(r, carried(r), averaged(n, r.active))
-        for r, n in zip(seen.recurrences, norms, strict=True)
+        Examined(r, carried(r), averaged(n, r.active), {name: g.mean(name) for name in g.norms})
+        for r, n, g in zip(seen.recurrences, norms, by_loss, strict=True)
     )
 
 
