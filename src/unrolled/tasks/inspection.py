@@ -14,7 +14,7 @@ from unrolled.inspect.doctor import examine, treat
 from unrolled.inspect.figures import number
 from unrolled.inspect.findings import Examination, Finding
 from unrolled.inspect.illnesses import VANISHED
-from unrolled.inspect.looking import Looked, looking
+from unrolled.inspect.looking import looking
 from unrolled.inspect.pictures import evidence, sections
 from unrolled.inspect.positions import PositionLoss, loss_by_position
 from unrolled.tasks.commands import check_data
@@ -105,7 +105,7 @@ def middling_batch(task: Trainable[Any], rows: int) -> Sequence[int]:
 def _positions(
     task: Trainable[Any], batch: Sequence[int]
 ) -> tuple[PositionLoss | None, Tensor | None]:
-    found = task.losses(batch)
+    found = task.position_losses(batch)
     if found is None:
         return None, None
     losses, lengths = found

@@ -42,7 +42,7 @@ class Trainable(ABC, Generic[M]):
     def score(self, model: M) -> dict[str, float]:
         """Score weights on the dev data; the first figure decides, and lower is better."""
 
-    def losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor] | None:
         """Give the loss of each position, (time, batch), and how many each item has, (batch,).
 
         None where a loss is not a sum over positions.

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,6 +86,7 @@ def findings_of(run: Run) -> list[dict[str, Any]]:
         RunError: the file is damaged.
 
     Example:
+        >>> from pathlib import Path
         >>> findings_of(Run(Path("no such run")))
         []
     """

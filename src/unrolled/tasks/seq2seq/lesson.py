@@ -69,7 +69,7 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         )
         return loss, int((expected != PAD).sum())
 
-    def losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Give the cross-entropy of each target symbol, the right ones before it."""
         scores, expected = self._scored(batch, 0.0)
         found = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
