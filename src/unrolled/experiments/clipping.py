@@ -37,6 +37,7 @@ class Settings:
     rate: float = 0.01
     variance: float = 3.0  # over n, of the recurrent weights
     seed: int = 1
+    backend: str = "auto"
 
 
 def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
@@ -79,7 +80,7 @@ def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
 def _learnt(clip: float, settings: Settings, say: Say) -> Learnt:
     with seeded(settings.seed):
         cell = partial(zoo.Elman, activation="relu")
-        model = Reader(cell, 2, settings.hidden, 1)
+        model = Reader(cell, 2, settings.hidden, 1, settings.backend)
         recurrent = model.recurrent.cells[0].get_parameter("U.weight")
         nn.init.normal_(recurrent, std=(settings.variance / settings.hidden) ** 0.5)
         optimizer = torch.optim.SGD(model.parameters(), lr=settings.rate)
@@ -89,7 +90,7 @@ def _learnt(clip: float, settings: Settings, say: Say) -> Learnt:
             return F.mse_loss(model(batch.xs)[-1, :, 0], batch.targets)
 
         learnt = train(model, loss, optimizer, settings.steps, clip=clip)
-    say(f"{_name(clip)}: {_end(learnt)}, loss {times(learnt.last)}")
+    say(f"{_name(clip)}: {_end(learnt)}")
     return learnt
 
 

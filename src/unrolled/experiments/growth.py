@@ -32,13 +32,14 @@ eigenvalues have won.
 class Settings:
     """How large the experiment is."""
 
-    width: int = 768
+    width: int = 1024
     steps: int = 50
     batch: int = 8
-    draws: int = 8  # of the matrix
+    draws: int = 16  # of the matrix
     linear_width: int = 128
-    linear_steps: int = 400
+    linear_steps: int = 200
     seed: int = 1
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _relu(variance: float, settings: Settings, say: Say) -> _Row:
     for _ in range(settings.draws):
         cell = Plain(settings.width, "relu", variance)
         xs = torch.zeros(settings.steps, settings.batch, settings.width)
-        drawn.append(follow(cell, xs, torch.randn(settings.batch, settings.width).relu()))
+        first = torch.randn(settings.batch, settings.width).relu()
+        drawn.append(follow(cell, xs, first, backend=settings.backend))
     return _row("ReLU", f"variance {variance:g}/n", (variance / 2) ** 0.5, drawn)
 
 
@@ -116,7 +118,8 @@ def _linear(radius: float, settings: Settings, say: Say) -> _Row:
         with torch.no_grad():
             cell.U.weight.mul_(radius / torch.linalg.eigvals(cell.U.weight).abs().max())
         xs = torch.zeros(settings.linear_steps, settings.batch, width)
-        found = follow(cell, xs, torch.randn(settings.batch, width))
+        first = torch.randn(settings.batch, width)
+        found = follow(cell, xs, first, backend=settings.backend)
         late = slice(settings.linear_steps // 2, None)
         early = slice(None, settings.linear_steps // 2)  # furthest from the last output
         drawn.append(Followed(found.recurrence, found.state[late], found.gradient[early]))

@@ -58,6 +58,7 @@ class Settings:
     copy_lags: tuple[int, ...] = (5, 15, 30)
     cells: tuple[str, ...] = tuple(CELLS)
     seed: int = 1
+    backend: str = "auto"
 
 
 Results = Mapping[tuple[str, int], Learnt]
@@ -71,7 +72,8 @@ def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
         settings: how large it is.
         say: is told what is being done.
     """
-    tasks = {_adding(): settings.adding_lags, _copy(settings.recalled): settings.copy_lags}
+    lags = {_adding(): settings.adding_lags, _copy(settings.recalled): settings.copy_lags}
+    tasks = {task: some for task, some in lags.items() if some}
     found = {task: _results(task, lags, settings, say) for task, lags in tasks.items()}
     reach = {
         (task.name, cell): max(
@@ -134,7 +136,7 @@ def _results(task: Task, lags: Sequence[int], settings: Settings, say: Say) -> R
 def _learnt(task: Task, cell: str, lag: int, settings: Settings, say: Say) -> Learnt:
     begun = time.monotonic()
     with seeded(settings.seed):
-        model = Reader(CELLS[cell], task.inputs, settings.hidden, task.outputs)
+        model = Reader(CELLS[cell], task.inputs, settings.hidden, task.outputs, settings.backend)
         optimizer = torch.optim.Adam(model.parameters(), lr=task.rate)
 
         def loss(_: float) -> Tensor:

@@ -53,7 +53,9 @@ class Followed:
     gradient: Tensor  # (time,) and of the norm of a last output's gradient by the state
 
 
-def follow(cell: Cell, xs: Tensor, first: Tensor, *, gates: bool = False) -> Followed:
+def follow(
+    cell: Cell, xs: Tensor, first: Tensor, *, gates: bool = False, backend: str = "auto"
+) -> Followed:
     """Run a cell from a first state, and follow the gradient of its last output back.
 
     Args:
@@ -61,8 +63,11 @@ def follow(cell: Cell, xs: Tensor, first: Tensor, *, gates: bool = False) -> Fol
         xs: (time, batch, inputs).
         first: the state before the first step, (batch, hidden).
         gates: whether to measure the activations too.
+        backend: as in `unroll`.
     """
-    seen = record(lambda: unroll(cell, xs, {"h": first})[0], cell, measure_gates=gates)
+    seen = record(
+        lambda: unroll(cell, xs, {"h": first}, backend=backend)[0], cell, measure_gates=gates
+    )
     last = seen.result[-1]
     (found,) = gradients(seen, (last * torch.randn_like(last)).sum())
     (recurrence,) = seen.recurrences

@@ -37,6 +37,7 @@ class Settings:
     steps: int = 24
     batch: int = 16
     seed: int = 1
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,11 @@ def mean_field(activation: str, drive: float) -> tuple[float, float]:
         >>> share < 1e-6, factor > 0.99
         (True, True)
     """
-    z = torch.linspace(-9, 9, 20001, dtype=torch.float64)
+    z = torch.linspace(-9, 9, 4001, dtype=torch.float64)
     weight = torch.exp(-z.square() / 2)
     weight /= weight.sum()
     act, variance = ACTIVATIONS[activation], drive**2
-    for _ in range(1000):
+    for _ in range(200):
         variance = drive**2 + float((weight * act(variance**0.5 * z).square()).sum())
     u = (variance**0.5 * z).requires_grad_()
     value = act(u)
@@ -145,7 +146,8 @@ def _measured(activation: str, drive: float, settings: Settings, say: Say) -> _R
     say(f"{activation}, inputs of size {drive:g}")
     cell = Plain(settings.width, activation, 1.0)
     xs = drive * torch.randn(settings.steps, settings.batch, settings.width)
-    found = follow(cell, xs, torch.zeros(settings.batch, settings.width), gates=True)
+    first = torch.zeros(settings.batch, settings.width)
+    found = follow(cell, xs, first, gates=True, backend=settings.backend)
     (gate,) = found.recurrence.gates.values()
     settled = settings.steps // 3  # the variance needs some steps to come to rest
     back = found.gradient[settled:].flip(0)

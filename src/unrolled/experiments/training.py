@@ -71,6 +71,7 @@ class Reader(nn.Module):
         inputs: features of an input.
         hidden: units.
         outputs: features of what is given for each step.
+        backend: as in `unroll`.
 
     Example:
         >>> from unrolled import zoo
@@ -78,9 +79,11 @@ class Reader(nn.Module):
         torch.Size([7, 5, 2])
     """
 
-    def __init__(self, cell: CellFactory, inputs: int, hidden: int, outputs: int) -> None:
+    def __init__(
+        self, cell: CellFactory, inputs: int, hidden: int, outputs: int, backend: str = "auto"
+    ) -> None:
         super().__init__()
-        self.recurrent = Recurrent(cell, inputs, hidden)
+        self.recurrent = Recurrent(cell, inputs, hidden, backend=backend)
         self.out = nn.Linear(hidden, outputs)
 
     def forward(self, xs: Tensor) -> Tensor:
