@@ -49,7 +49,8 @@ class _Row:
     theory: float
     state: Interval
     gradient: Interval
-    first: Followed  # of the draws: what is drawn
+    state_curve: torch.Tensor  # (steps,) over the first state's norm, geometric mean over draws
+    gradient_curve: torch.Tensor  # (steps,) from the last step back
 
     def cells(self, steps: int) -> tuple[str, ...]:
         grown = times(self.state.value**steps)
@@ -77,7 +78,8 @@ def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
         lead=f"With ReLU and weights of variance 3/n the state grows by "
         f"{high.state.value - 1:.0%} a step and the gradient by {high.gradient.value - 1:.0%} "
         f"(theory {high.theory - 1:.0%}); with 1.5/n they shrink by {1 - low.state.value:.0%} and "
-        f"{1 - low.gradient.value:.0%} (theory {1 - low.theory:.0%}); with 2/n they stay.",
+        f"{1 - low.gradient.value:.0%} (theory {1 - low.theory:.0%}); with 2/n they stay, to "
+        f"{max(abs(edge.state.value - 1), abs(edge.gradient.value - 1)):.1%} a step.",
         facts={
             "units": f"{settings.width}, linear {settings.linear_width}",
             "steps": f"{settings.steps}, linear {settings.linear_steps}",
@@ -129,7 +131,9 @@ def _linear(radius: float, settings: Settings, say: Say) -> _Row:
 def _row(name: str, weights: str, theory: float, drawn: Sequence[Followed]) -> _Row:
     state = torch.tensor([per_step(d.state) for d in drawn])
     gradient = torch.tensor([per_step(d.gradient.flip(0)) for d in drawn])
-    return _Row(name, weights, theory, interval(state), interval(gradient), drawn[0])
+    curves = ([d.state for d in drawn], [d.gradient.flip(0) for d in drawn])
+    means = (torch.stack([c / c[0] for c in some]).log().mean(0).exp() for some in curves)
+    return _Row(name, weights, theory, interval(state), interval(gradient), *means)
 
 
 def _table(rows: Sequence[_Row], steps: int) -> page.Table:
@@ -141,13 +145,13 @@ def _table(rows: Sequence[_Row], steps: int) -> page.Table:
 
 def _figures(rows: Sequence[_Row]) -> list[page.Figure]:
     state = _chart(
-        [(r, r.first.state / r.first.state[0]) for r in rows],
+        [(row, row.state_curve) for row in rows],
         "step",
         "times the norm of the first state",
         "The state through time",
     )
     gradient = _chart(
-        [(r, r.first.gradient.flip(0) / r.first.gradient[-1]) for r in rows],
+        [(row, row.gradient_curve) for row in rows],
         "steps back from the last output",
         "times the norm at the last step",
         "The gradient on its way back",
@@ -155,9 +159,8 @@ def _figures(rows: Sequence[_Row]) -> list[page.Figure]:
     return [
         page.Figure(
             state,
-            "One draw of each matrix, on a logarithmic axis, where growth by a constant factor "
-            "is a straight line. 3/n climbs, 1.5/n falls, 2/n stays level but for chance; the "
-            "theory's lines lie on them.",
+            "The mean over all draws, on a logarithmic axis, where growth by a constant factor is "
+            "a straight line. 3/n climbs, 1.5/n falls, 2/n stays level; theory's lines lie close.",
         ),
         page.Figure(
             gradient,

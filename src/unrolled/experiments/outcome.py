@@ -64,7 +64,7 @@ def times(value: float) -> str:
     """Write a factor.
 
     Example:
-        >>> times(1.5), times(0.0004), times(250000.0)
-        ('1.5', '4.0e-04', '2.5e+05')
+        >>> times(1.5), times(0.0004), times(250000.0), times(0.0)
+        ('1.5', '4.0e-04', '2.5e+05', '0')
     """
-    return f"{value:.3g}" if 1e-3 <= value < 1e4 else f"{value:.1e}"
+    return f"{value:.3g}" if 1e-3 <= value < 1e4 or not value else f"{value:.1e}"
