@@ -3,7 +3,8 @@
     export UNROLLED_DATA=...
     python benchmarks/g2p.py --preset g2p --data g2p/cmudict_wikipron_split/eng_cmudict
 
-The data are NAME_train.tsv, NAME_dev.tsv and NAME_test.tsv under the folder UNROLLED_DATA. With
+The data are NAME_train.tsv, NAME_dev.tsv and NAME_test.tsv under the folder UNROLLED_DATA, or what
+--data names with train, dev and test in the place of {side}. Further flags are the training's. With
 --run a run that is already trained is only scored. The record goes to benchmarks/results.
 """
 
@@ -26,15 +27,15 @@ def main() -> None:
     """Train, score and record."""
     parser = argparse.ArgumentParser(description="Train and score a preset on a dictionary.")
     parser.add_argument("--preset", default="g2p", help="of unrolled train seq2seq")
-    parser.add_argument("--data", required=True, help="NAME: NAME_train.tsv and so on")
+    parser.add_argument("--data", required=True, help="NAME, or a path with {side} in it")
     parser.add_argument("--run", type=Path, help="a trained run to score; by default a new one")
     parser.add_argument("--commit", help="that the run was trained at; by default the present one")
     parser.add_argument("--name", help="of the record; by default preset and data")
-    arguments = parser.parse_args()
+    arguments, flags = parser.parse_known_args()
     files = {side: data_file(arguments.data, side) for side in ("train", "dev", "test")}
     run = arguments.run or Path(tempfile.mkdtemp(prefix="unrolled-")) / "run"
     train = ["train", "seq2seq", "--preset", arguments.preset]
-    train += ["--train", str(files["train"]), "--dev", str(files["dev"]), "--run", str(run)]
+    train += [*flags, "--train", str(files["train"]), "--dev", str(files["dev"]), "--run", str(run)]
     if arguments.run is None:
         unrolled(train)
     scores = {}
@@ -56,7 +57,7 @@ def main() -> None:
         "test": scores,
         "metrics": metrics,
     }
-    name = arguments.name or f"{arguments.preset}-{Path(arguments.data).name}"
+    name = arguments.name or f"{arguments.preset}-{Path(arguments.data).name.split('_{')[0]}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(RESULTS / f"{name}.json")
@@ -67,7 +68,8 @@ def data_file(name: str, side: str) -> Path:
     folder = os.environ.get("UNROLLED_DATA")
     if not folder:
         sys.exit("set UNROLLED_DATA to the folder of the data sets")
-    path = Path(folder) / f"{name}_{side}.tsv"
+    pattern = name if "{side}" in name else f"{name}_{{side}}.tsv"
+    path = Path(folder) / pattern.replace("{side}", side)
     if not path.exists():
         sys.exit(f"{path} is missing")
     return path

@@ -92,7 +92,7 @@ class Training(config.Training):
 
 @dataclass(frozen=True)
 class Search:
-    """How predictions are looked for."""
+    """How predictions are looked for, and how they are compared with what is right."""
 
     width: int = 5
     """Width of the beam; 1 is greedy search."""
@@ -100,6 +100,8 @@ class Search:
     """Exponent of Wu et al. 2016, eq. 14; 0 compares plain sums, which favours short ones."""
     length_ratio: float = 2.0
     """Symbols of a prediction at most, for each symbol of the source (and ten more)."""
+    metric: Literal["errors", "bleu", "rouge"] = "errors"
+    """What is counted: errors; for translations BLEU, for summaries ROUGE."""
 
     def __post_init__(self) -> None:
         check(self, {"width": FROM_ONE, "length_penalty": FROM_ZERO, "length_ratio": POSITIVE})

@@ -9,6 +9,7 @@ from unrolled.files import write_atomically
 from unrolled.tasks.metrics import ErrorRates, error_rates, wilson
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.seq2seq.pairs import Example
+from unrolled.tasks.seq2seq.quality import METRICS, Quality
 from unrolled.tasks.seq2seq.translator import Prediction, Translator
 
 CHUNK = 2048  # sources between two reports of progress
@@ -22,12 +23,16 @@ class Evaluation:
     predictions: tuple[Prediction, ...]  # the best for each
     references: tuple[tuple[list[str], ...], ...]  # the symbols of each target of each
     rates: ErrorRates
+    quality: Quality | None  # of the texts, where the settings name a metric
     seconds: float
 
     def lines(self) -> list[str]:
         """Say it in words."""
         low, high = wilson(self.rates.wrong_words, self.rates.words)
+        quality = self.quality or Quality({}, "")
         return [
+            *(f"{name.replace('_', ' '):<19}{v:6.2f}" for name, v in quality.figures.items()),
+            *([f"computed as        {quality.signature}"] if quality.signature else []),
             f"word error rate    {self.rates.word_error_rate:7.2%}  "
             f"({self.rates.wrong_words:,} of {self.rates.words:,} sequences wrong; "
             f"95 % interval {low:.2%} to {high:.2%})",
@@ -37,9 +42,12 @@ class Evaluation:
             f"({self.rates.words / max(self.seconds, 1e-9):,.0f} sequences a second)",
         ]
 
-    def record(self) -> dict[str, float]:
+    def record(self) -> dict[str, float | str]:
         """Give the figures as JSON."""
+        quality = self.quality or Quality({}, "")
         return {
+            **quality.figures,
+            **({"signature": quality.signature} if quality.signature else {}),
             "word_error_rate": self.rates.word_error_rate,
             "symbol_error_rate": self.rates.symbol_error_rate,
             **asdict(self.rates),
@@ -56,7 +64,11 @@ class Evaluation:
 
 
 def evaluate(
-    translator: Translator, examples: Sequence[Example], progress: Progress | None = None
+    translator: Translator,
+    examples: Sequence[Example],
+    progress: Progress | None = None,
+    *,
+    weights: bool = True,
 ) -> Evaluation:
     """Predict every source and compare with its references.
 
@@ -66,6 +78,7 @@ def evaluate(
         translator: the trained model.
         examples: at least one.
         progress: where to say how far it is; by default nowhere.
+        weights: also keep where attention looked.
 
     Returns:
         The predictions, their error rates, and how long it took.
@@ -78,10 +91,14 @@ def evaluate(
     for start in range(0, len(examples), CHUNK):
         if progress:
             progress.note(f"decoding source {start + 1:,} of {len(examples):,} ...")
-        found = translator.translate([e.source for e in examples[start : start + CHUNK]])
+        sources = [e.source for e in examples[start : start + CHUNK]]
+        found = translator.translate(sources, weights=weights)
         predictions += [best for best, *_ in found]
     target = translator.vocabularies.target
     references = tuple(tuple(map(target.symbols, e.targets)) for e in examples)
     rates = error_rates(references, [p.symbols for p in predictions])
+    metric = METRICS.get(translator.decoding.metric)
+    texts = [p.text for p in predictions], [e.targets for e in examples]
+    quality = metric(*texts) if metric else None
     seconds = time.monotonic() - before
-    return Evaluation(tuple(examples), tuple(predictions), references, rates, seconds)
+    return Evaluation(tuple(examples), tuple(predictions), references, rates, quality, seconds)

@@ -7,6 +7,7 @@ from unrolled.tasks.metrics import ErrorRates, confusions, edit_distance, wilson
 from unrolled.tasks.progress import clock
 from unrolled.tasks.report import learning
 from unrolled.tasks.run import Run
+from unrolled.tasks.scores import in_words
 from unrolled.tasks.seq2seq.config import Seq2SeqConfig
 from unrolled.tasks.seq2seq.evaluation import Evaluation
 from unrolled.tasks.seq2seq.translator import Prediction
@@ -44,6 +45,11 @@ def write_report(
         f"{1 - rates.word_error_rate:.1%} of {rates.words:,} sources that the model has never seen "
         f"come out exactly right; {rates.symbol_error_rate:.1%} of the {unit}s are wrong."
     )
+    if evaluation.quality is not None:
+        lead = (
+            f"{in_words(evaluation.quality.figures, ', ')} on {rates.words:,} sources that the "
+            f"model has never seen ({evaluation.quality.signature})."
+        )
     model = settings.model
     facts = {
         "cell": model.cell + (f", decoder {model.decoder_cell}" if model.decoder_cell else ""),
@@ -55,6 +61,8 @@ def write_report(
         "beam": str(settings.search.width),
     }
     errors = {"word error rate": "word_error_rate", f"{unit} error rate": "symbol_error_rate"}
+    if evaluation.quality is not None:
+        errors = {name.upper(): name for name in evaluation.quality.figures}
     sections = [
         page.Section("Error rates", _rates(evaluation, baselines, unit)),
         page.Section("How it learnt", learning(run, standing, errors, unit)),
