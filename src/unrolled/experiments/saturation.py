@@ -36,6 +36,7 @@ class Settings:
     width: int = 512
     steps: int = 24
     batch: int = 16
+    drives: tuple[float, ...] = DRIVES
     seed: int = 1
     backend: str = "auto"
 
@@ -69,8 +70,10 @@ def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
         say: is told what is being done.
     """
     with seeded(settings.seed):
-        rows = [_measured(name, drive, settings, say) for name in UNITS for drive in DRIVES]
-    mild, strong = rows[0], rows[len(DRIVES) - 1]
+        rows = [
+            _measured(name, drive, settings, say) for name in UNITS for drive in settings.drives
+        ]
+    mild, strong = rows[0], rows[len(settings.drives) - 1]
     best = max(row.gradient for row in rows if row.activation == "sigmoid")
     return Outcome(
         title="Sigmoid and tanh saturate",
