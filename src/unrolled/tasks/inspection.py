@@ -73,7 +73,7 @@ def _inspect(run: Run, task: Trainable[Any], side: str, settings: InspectConfig)
     step = f"step {metrics[-1]['step']:,}" if metrics else "before the first scoring"
     facts = {
         "run": f"{run.path.name}, {step}",
-        "looked at": f"{len(batch)} items of the {side} data",
+        "looked at": f"{len(batch)} item{'s' * (len(batch) > 1)} of the {side} data",
         "loss": number(examination.loss),
         "time": f"{time.monotonic() - before:.1f} s",
     }
