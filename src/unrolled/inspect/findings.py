@@ -43,7 +43,7 @@ class Examined:
     @property
     def judged(self) -> bool:
         """Whether its sequences are long enough, and whole, to tell how far it reaches back."""
-        long = self.recurrence.active.sum(0) > SHORTEST
+        long = self.recurrence.spans > SHORTEST
         return self.back is not None and self.recurrence.trouble is None and bool(long.any())
 
     def grown(self) -> tuple[Tensor, int]:
@@ -73,7 +73,7 @@ class Examined:
     def _rows(self) -> tuple[Tensor, Tensor]:
         """Give (time, rows) for the rows that are long enough, and the steps back of each."""
         assert self.back is not None
-        steps = self.recurrence.active.sum(0) - 1
+        steps = self.recurrence.spans - 1
         long = steps >= SHORTEST
         back = self.back[:, long]
         return back / back[0].clamp_min(torch.finfo(back.dtype).tiny), steps[long]
