@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"layers", "zoo"} | CORE,
     "inspect": {"models", "layers", "equations", "compiled", "compiler", "backends", "files"}
     | CORE,
+    "experiments": {"inspect", "models", "layers", "zoo"} | CORE,
     "tasks": {"inspect", "models", "layers", "zoo", "backends", "files"} | CORE,
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -22,7 +22,9 @@ Recurrent sequence models for PyTorch.
   unrolled train TASK --train FILE --run RUN   learn from a file; unrolled train names the tasks
   unrolled evaluate RUN --data FILE            score a run on data it has not seen
   unrolled predict RUN [FILE]                  a prediction for each line, in a pipe or a file
+  unrolled inspect RUN                         what is wrong in a run through time, with pictures
   unrolled info [RUN]                          what is installed here; what a run is
+  unrolled experiments [NAME]                  the lecture's experiments, or one of them
 
   unrolled COMMAND --help                      the flags of a command
   unrolled --version
@@ -149,6 +151,19 @@ def _of_run(command: str, args: list[str]) -> "tuple[Kind, Path, Any, list[Path]
     return kind, Path(names[0]), settings, list(map(Path, names[1:]))
 
 
+def _inspect(args: list[str]) -> int:
+    from unrolled.tasks.config import InspectConfig
+    from unrolled.tasks.settings import from_command_line
+
+    prog = "unrolled inspect RUN"
+    names, flags = _names(args, prog, 1, 1)
+    settings = from_command_line(InspectConfig, flags, InspectConfig(), prog)
+    from unrolled.tasks.inspection import inspect_run
+
+    print(inspect_run(Path(names[0]), settings))
+    return 0
+
+
 def _info(args: list[str]) -> int:
     names, flags = _names(args, "unrolled info [RUN]", 0, 1)
     if flags:
@@ -159,6 +174,22 @@ def _info(args: list[str]) -> int:
     from unrolled.tasks import info
 
     print(info.run_summary(Path(names[0])) if names else info.installation())
+    return 0
+
+
+def _experiments(args: list[str]) -> int:
+    from unrolled.experiments import EXPERIMENTS, Options, command
+    from unrolled.tasks.settings import from_command_line
+
+    prog = "unrolled experiments [NAME]"
+    names, flags = _names(args, prog, 0, 1)
+    if not names and not flags:
+        print("\n".join(f"{name:<12} {line}" for name, line in EXPERIMENTS.items()))
+        return 0
+    options = from_command_line(Options, flags, Options(), prog)
+    if not names:
+        raise ConfigError(f"name an experiment: {', '.join(EXPERIMENTS)}")
+    command(names[0], options)
     return 0
 
 
@@ -199,5 +230,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "inspect": _inspect,
     "info": _info,
+    "experiments": _experiments,
 }

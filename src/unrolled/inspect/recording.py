@@ -40,6 +40,7 @@ class Recurrence:
     trouble: NonFinite | None  # where the first number that is none appeared
     last: State  # after each sequence's own last step, (batch, *size); autograd follows it
     leaves: "Leaves | None"  # what gradients are taken by
+    resets: Tensor | None = None  # (time, batch) bool: the state begins anew before these steps
 
     @property
     def time(self) -> int:
@@ -54,6 +55,15 @@ class Recurrence:
         if self.lengths is None:
             return (steps >= 0).expand(first.shape[:2])
         return steps < self.lengths
+
+    @property
+    def spans(self) -> Tensor:
+        """How many steps each row's last state comes from, (batch,): those from its last reset."""
+        ends = self.active.sum(0)
+        if self.resets is None or not self.time:
+            return ends
+        steps = torch.arange(self.time, device=ends.device)[:, None]
+        return ends - torch.where(self.resets & self.active, steps, 0).amax(0)
 
     def activation_norms(self) -> State:
         """Give the norm of each state at every step, (time, batch) each, 0 behind an end."""
@@ -171,6 +181,7 @@ def record(
             trouble=first_non_finite(cell, call, seen),
             last=dict(zip(cell.states, result.state, strict=True)),
             leaves=leaves,
+            resets=call.resets,
         )
         notes.append(recurrence)
         return result if call.keep_states else replace(result, states=None)

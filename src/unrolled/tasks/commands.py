@@ -114,17 +114,26 @@ def _check_unchanged(kind: Kind, settings: Any) -> None:
 
 def _remember(run: Run, lesson: Lesson[Any]) -> None:
     """Write down what a run learns from, or hold it to what was written down."""
-    found = lesson.fingerprints()
     path = run.path / "data.json"
-    if not path.exists():  # written last: without it a run has not begun
-        lesson.save(run.path)
-        write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
+    if path.exists():  # written last: without it a run has not begun
+        check_data(run, lesson)
         return
+    lesson.save(run.path)
+    write_atomically(path, (json.dumps(lesson.fingerprints(), indent=2) + "\n").encode())
+
+
+def check_data(run: Run, lesson: Lesson[Any]) -> None:
+    """Hold what is learnt from to what it was when a run began.
+
+    Raises:
+        RunError: it is other data, or what was written down is damaged.
+    """
+    path = run.path / "data.json"
     try:
         saved = dict(json.loads(path.read_bytes()))
     except (ValueError, TypeError):
         raise RunError(f"{path}: is damaged; put a good copy there, or train anew") from None
-    for side, facts in found.items():
+    for side, facts in lesson.fingerprints().items():
         if saved.get(side, {}).get("sha256") != facts["sha256"]:
             raise RunError(
                 f"{facts['file']}: holds other data than when {run.path} began; "

@@ -80,6 +80,8 @@ class Training:
     """bfloat16 is mixed precision; auto takes it where a GPU has it."""
     tensorboard: bool = False
     """Also write curves for TensorBoard into the run."""
+    watch: bool = False
+    """Let a doctor look at a batch now and then, and note what is wrong."""
 
     def __post_init__(self) -> None:
         check(
@@ -106,3 +108,18 @@ class Training:
                 "threads": THREADS,
             },
         )
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """Look inside a run: what is wrong through time, on a page with pictures."""
+
+    rows: int = 32
+    """Items of the batch that is looked at."""
+    lag: int = 0
+    """Steps over which the task is known to need memory; 0: not known."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        check(self, {"rows": FROM_ONE, "lag": FROM_ZERO})

@@ -42,6 +42,13 @@ class Trainable(ABC, Generic[M]):
     def score(self, model: M) -> dict[str, float]:
         """Score weights on the dev data; the first figure decides, and lower is better."""
 
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """Give the loss of each position, (time, batch), and how many each item has, (batch,).
+
+        None where a loss is not a sum over positions.
+        """
+        return None
+
     def carried(self) -> dict[str, Tensor]:
         """Give the tensors that live from one step to the next, such as a recurrence's state."""
         return {}
@@ -68,6 +75,13 @@ class Lesson(Trainable[M]):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write what a model needs beside its weights, such as vocabularies, into a run."""
+
+    def held_out(self) -> "Trainable[M] | None":
+        """Give the same model with the dev data to learn from, for `inspect`; None: there is none.
+
+        Without it, `inspect` looks at what is learnt from.
+        """
+        return None
 
     @abstractmethod
     def conclude(self, run: Run, settings: Any, standing: Standing, progress: Progress) -> None:

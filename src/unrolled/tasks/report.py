@@ -6,6 +6,7 @@ from unrolled.inspect import figures, page
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import is_share
 from unrolled.tasks.standing import Standing
+from unrolled.tasks.watcher import findings_of
 
 
 def learning(
@@ -51,4 +52,15 @@ def learning(
         page.Figure(
             loss, "The loss on what is learnt from, with label smoothing and dropout, if any."
         ),
+        *_watched(run),
     ]
+
+
+def _watched(run: Run) -> list[page.Block]:
+    """Say what was found wrong on the way, if somebody watched."""
+    rows = [
+        (f"{found['step']:,}", found["title"], found["change"], found["evidence"])
+        for found in findings_of(run)
+    ]
+    columns = ["step", "finding", "what to change", "measured"]
+    return [page.Table("What the doctor saw on the way", columns, rows, ["step"])] if rows else []

@@ -21,6 +21,7 @@ from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
 from unrolled.tasks.snapshot import Learner, under
 from unrolled.tasks.standing import Standing
+from unrolled.tasks.watcher import Watcher
 
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
 PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
@@ -72,6 +73,7 @@ class _Loop:
         self.score_every = max(settings.score_steps, round(settings.score_every * self.per_epoch))
         self.steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
         self.standing = Standing(steps=self.steps)
+        self.watcher = Watcher(task, run, progress) if settings.watch else None
 
     def go(self) -> Standing:
         self._resume()
@@ -91,6 +93,8 @@ class _Loop:
                 scored = self._score_is_due()
                 if scored:
                     figures |= self._score()
+                    if self.watcher:
+                        self.watcher.look(batch, standing.step, standing.seconds)
                     standing.seconds = time.monotonic() - begun
                 if standing.step == WARM:
                     standing.plan_step, standing.plan_seconds = WARM, standing.seconds
@@ -130,11 +134,11 @@ class _Loop:
         learner.model.train()
         with torch.autocast(learner.device.type, torch.bfloat16, enabled=self.bfloat16):
             loss, symbols = self.task.loss(batch, standing.step / standing.steps)
-        value = self._finite("loss", loss, rate)
+        value = self._finite("loss", loss, rate, batch)
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings.clip)
-        self._finite("norm of the gradient", norm, rate)
+        self._finite("norm of the gradient", norm, rate, batch)
         learner.optimizer.step()
         standing.step += 1
         _follow(learner, min(self.settings.average, (1 + standing.step) / (10 + standing.step)))
@@ -144,15 +148,21 @@ class _Loop:
         self.progress.update(standing.step, standing.steps, value, symbols)
         return {"loss": value, "learning_rate": rate}
 
-    def _finite(self, name: str, value: Tensor, rate: float) -> float:
+    def _finite(self, name: str, value: Tensor, rate: float, batch: Sequence[int]) -> float:
         """Give the number, or raise before it can spoil the weights."""
         number = value.item()
         if not math.isfinite(number):
             raise RunError(
                 f"the {name} became {number} at step {self.standing.step + 1}; lower "
                 f"--learning-rate (it was {rate:.2g}) or --clip, and train into another --run"
+                f"{self._cause(batch)}"
             )
         return number
+
+    def _cause(self, batch: Sequence[int]) -> str:
+        """Say where a number that is none comes from, if a watcher sees it."""
+        found = self.watcher.examined(batch) if self.watcher else []
+        return f". {found[0].title}. {found[0].text}" if found else ""
 
     def _score_is_due(self) -> bool:
         standing = self.standing

@@ -61,23 +61,26 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
         """Give the mean cross-entropy over the batch's target symbols, and their number."""
-        source, lengths = pad([self.sources[i] for i in batch], PAD)
-        target, _ = pad([self.targets[i] for i in batch], PAD)
-        symbols = int((target[1:] != PAD).sum())
-        target = target.to(self.device)
-        scores = self.model(
-            source.to(self.device),
-            lengths.to(self.device),
-            target[:-1],
-            sampling=self.settings.training.sampling * progress,
-        )
+        scores, expected = self._scored(batch, self.settings.training.sampling * progress)
         loss = F.cross_entropy(
             scores.flatten(0, 1),
-            target[1:].flatten(),
+            expected.flatten(),
             ignore_index=PAD,
             label_smoothing=self.settings.training.smoothing,
         )
-        return loss, symbols
+        return loss, int((expected != PAD).sum())
+
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give the cross-entropy of each target symbol, the right ones before it."""
+        scores, expected = self._scored(batch, 0.0)
+        found = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
+        return found.unflatten(0, expected.shape), (expected != PAD).sum(0)
+
+    def _scored(self, batch: Sequence[int], sampling: float) -> tuple[Tensor, Tensor]:
+        """Score the target symbols: (time, batch, symbols), and the symbols themselves."""
+        source, lengths = (t.to(self.device) for t in pad([self.sources[i] for i in batch], PAD))
+        target = pad([self.targets[i] for i in batch], PAD)[0].to(self.device)
+        return self.model(source, lengths, target[:-1], sampling=sampling), target[1:]
 
     def score(self, model: Seq2Seq) -> dict[str, float]:
         """Decode the dev sources greedily; where quality is what counts, the loss decides.
@@ -109,6 +112,11 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
             loss = F.cross_entropy(scores.flatten(0, 1), wanted, ignore_index=PAD, reduction="sum")
             total, symbols = total + loss.item(), symbols + int((wanted != PAD).sum())
         return total / symbols
+
+    def held_out(self) -> "Seq2SeqLesson":
+        """Give the dev pairs to learn from."""
+        dev = self.sides["dev"]
+        return Seq2SeqLesson(self.model, self.vocabularies, dev, dev, self.settings)
 
     def introduction(self) -> str:
         """Say how many pairs there are."""
