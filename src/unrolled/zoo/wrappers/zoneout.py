@@ -71,5 +71,5 @@ class Zoneout(Wrapper):
 
 def _kept(keep: Tensor | float, before: Tensor, after: Tensor) -> Tensor:
     if isinstance(keep, Tensor):
-        keep = keep.reshape(after.shape)
-    return after + keep * (before - after)
+        return torch.where(keep.reshape(after.shape) > 0, before, after)
+    return keep * before + (1 - keep) * after
