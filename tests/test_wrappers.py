@@ -36,7 +36,7 @@ WRAPPERS: dict[str, tuple[int, Callable[[CellFactory], Cell]]] = {  # inputs, an
     "LayerNormed": (3, lambda make: LayerNormed(make(3, 5))),
     "Residual": (5, lambda make: Residual(make(5, 5))),
     "MultiHead": (3, lambda make: MultiHead(make, 3, 6, heads=2)),
-    "all": (4, lambda make: all_of_them(make, 4, 4)),
+    "all": (10, lambda make: all_of_them(make, 10, 10)),
 }
 CELLS = {"Elman": Elman, "LSTM": LSTM, "GRU": GRU}
 
