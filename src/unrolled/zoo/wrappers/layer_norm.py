@@ -44,16 +44,20 @@ class LayerNormed(Wrapper):
             )
         self.paths = [path for path, gate in known.items() if not gates or gate in gates]
         self.gains = nn.ParameterDict(
-            {path.replace(".", "_"): torch.ones(found[path].out_features) for path in self.paths}
+            [(_name(path), torch.ones(found[path].out_features)) for path in self.paths]
         )
 
     def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
         handles = [
-            self.cell.get_submodule(path).register_forward_hook(_normal(gain))
-            for path, gain in zip(self.paths, self.gains.values(), strict=True)
+            self.cell.get_submodule(path).register_forward_hook(_normal(self.gains[_name(path)]))
+            for path in self.paths
         ]
         with while_hooked(handles):
             return self.cell(x, *state, **constants)
+
+
+def _name(path: str) -> str:
+    return path.replace(".", "_")  # a parameter's name has no dots
 
 
 def _normal(gain: Tensor) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
