@@ -22,7 +22,7 @@ The table has the class of the recurrence, as the compiler finds it; the paramet
 `NAME(256, 256)`; the backend that `unroll` takes on a processor; and how many times as fast as its
 own Python loop the cell trains, forward and back through 128 steps, for a batch of 32 and for a
 single row, with the time that it takes. Medians over the cells: {batch:.1f} times and {row:.1f}
-times ({processor}, {threads} threads, torch {torch}, commit {commit}).
+times ({processor}, threads: {threads}, torch {torch}, commit {commit}).
 `make bench-zoo` measures again and writes this page.
 """
 
