@@ -10,6 +10,7 @@ from the cells.
 
 import argparse
 import json
+import os
 import statistics
 import time
 import warnings
@@ -53,11 +54,14 @@ def measure_all(names: list[str], repeats: int) -> None:
     record: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {"cells": {}}
     record |= {"command": "make bench-zoo", "commit": commit(), "date": time.strftime("%Y-%m-%d")}
     record |= {"machine": machine(), "repeats": repeats}
+    loads = [os.getloadavg()[0]]
     for name in names:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # its memory is given back
             found = record["cells"][name] = pool.submit(measure, name, repeats).result()
         speeds = ", ".join(f"{shape} {found[shape]['ratio']:.1f}" for shape in SHAPES)
         console.print(f"{name:<20} {found['recurrence'] or found['obstacle']}: {speeds}")
+        loads.append(os.getloadavg()[0])
+        record["load"] = [round(min(loads), 1), round(max(loads), 1)]
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
     for shape in SHAPES:
         ratios = [cell[shape]["ratio"] for cell in record["cells"].values()]
