@@ -22,10 +22,10 @@ The table has the class of the recurrence, as the compiler finds it; the paramet
 `NAME(256, 256)`; the backend that `unroll` takes on a processor; and how many times as fast as its
 own Python loop the cell trains, forward and back through 128 steps, for a batch of 32 and for a
 single row, with the time that it takes. Medians over the cells: {batch:.1f} times and {row:.1f}
-times ({processor}, {capability}, threads: {threads}, torch {torch}, commit {commit}). Other work
-ran beside it: the machine's load average was {load[0]} to {load[1]}, so that times are longer than
-on a quiet machine, and ratios, taken by turns, should be about the same. `make bench-zoo` measures
-again and writes this page.
+times ({processor}, {capability}, threads: {threads}, torch {torch}, commit {commit}).
+The load average of the machine was {load[0]} to {load[1]} meanwhile: where that is more than its
+processors, other work lengthens all times; ratios are of runs by turns.
+`make bench-zoo` measures again and writes this page.
 """
 
 
