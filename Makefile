@@ -25,7 +25,7 @@ test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 laws: .venv/.dev
-	UNROLLED_ALL_LAWS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_zoo.py
+	UNROLLED_ALL_LAWS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_zoo.py tests/test_wrappers.py
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """What every benchmark needs: runs by turns, and what they ran on."""
 
+import math
 import platform
 import subprocess
 import time
@@ -9,14 +10,24 @@ from pathlib import Path
 import torch
 
 
-def interleaved(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+def interleaved(
+    runs: Sequence[Callable[[], object]], repeats: int, seconds: float = math.inf
+) -> list[list[float]]:
     """Time several runs by turns, so that a noisy machine is noisy for all of them.
+
+    Args:
+        runs: what to time.
+        repeats: turns.
+        seconds: after so many no further turn begins, but one is timed in any case.
 
     Returns:
         The seconds of each run's repeats; a first turn, which only warms up, is left out.
     """
     times: list[list[float]] = [[] for _ in runs]
+    begun = time.monotonic()
     for turn in range(repeats + 1):
+        if turn > 1 and time.monotonic() - begun > seconds:
+            break
         for run, kept in zip(runs, times, strict=True):
             before = time.perf_counter()
             run()

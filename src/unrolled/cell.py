@@ -68,6 +68,8 @@ class Cell(nn.Module):
     states: dict[str, tuple[int, ...]]
     torch_form: TorchForm | None = None
     outputs: int
+    noise: int = 0
+    """How many random numbers `draw` puts before each input in training."""
 
     def __init__(self, **states: int | Sequence[int]) -> None:
         super().__init__()
@@ -106,6 +108,25 @@ class Cell(nn.Module):
             name: torch.zeros(batch, *size, device=device, dtype=dtype)
             for name, size in self.states.items()
         }
+
+    def draw(self, xs: Tensor) -> Tensor:
+        """Draw what the steps of one run leave to chance: nothing, unless a cell overrides this.
+
+        `unroll` calls it once, before the first step: a step that drew numbers itself could not be
+        one program. Their generator is torch's, so that `torch.manual_seed` repeats a run.
+
+        Args:
+            xs: the inputs, (time, batch, features).
+
+        Returns:
+            (time, batch, noise + features) in training: each step's numbers, then its input.
+
+        Example:
+            >>> xs = torch.ones(7, 2, 3)
+            >>> Cell(h=4).draw(xs) is xs
+            True
+        """
+        return xs
 
 
 class _Wrapped(Cell):

@@ -77,9 +77,9 @@ def explain(cell: nn.Module, inputs: int | None = None) -> Explanation:
 def _input(cell: Cell, inputs: int | None) -> Tensor:
     like = next(iter(cell.initial_state(1).values()))
     if inputs is not None:
-        return like.new_zeros(2, inputs)
+        return cell.draw(like.new_zeros(1, 2, inputs))[0]
     for size in dict.fromkeys(_sizes(cell)):
-        x = like.new_zeros(2, size)
+        x = cell.draw(like.new_zeros(1, 2, size))[0]
         try:
             with torch.no_grad():
                 cell(x, *cell.initial_state(2).values())

@@ -131,6 +131,7 @@ def _unroll(
         )
     if resets is not None and lengths is not None:
         resets = resets & ~padding(lengths, time)
+    xs = cell.draw(xs)
     call = Call(
         xs=xs,
         state=tuple(start.values()) if state is None else _ordered(cell, state, batch),

@@ -186,7 +186,7 @@ def test_a_band_goes_along_its_high_edge_and_back_along_its_low_one():
     band = Band("90 % interval", [0, 1, 2], [4, 3, -math.inf], [6, 7, 8])
     read = Reader(line_chart([curve], bands=[band], x_label="x", y_label="y", title="t"))
     (edge,) = [a["d"] for t, a in read.tags if t == "path" and a.get("class") == "shade"][1:]
-    places = [tuple(map(float, place.split(","))) for place in edge[1:-1].split("L")]
+    places = [tuple(map(float, place.split(","))) for place in str(edge)[1:-1].split("L")]
     assert [x for x, _ in places] == [places[i][0] for i in (0, 1, 2, 1, 0)]
     heights = [y for _, y in places]
     assert heights == sorted(heights[:3], reverse=True) + sorted(heights[3:], reverse=True)

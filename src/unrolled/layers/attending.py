@@ -118,7 +118,11 @@ class AttendingCell(Cell):
 
     def __init__(self, cell: Cell, attention: Attention) -> None:
         super().__init__(**cell.states)
-        self.cell, self.attention = cell, attention
+        self.cell, self.attention, self.noise = cell, attention, cell.noise
+
+    def draw(self, xs: Tensor) -> Tensor:
+        """Draw what the inner cell needs."""
+        return self.cell.draw(xs)
 
     def forward(
         self, x: Tensor, *state: Tensor, keys: Tensor, values: Tensor, visible: Tensor

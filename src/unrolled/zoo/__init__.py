@@ -1,9 +1,10 @@
 """The zoo: published recurrences, each a class that reads like its paper.
 
-`CELLS` has them by name; every one is built as ``Name(inputs, hidden)``.
+`CELLS` has them by name; every one is built as ``Name(inputs, hidden)``. `wrappers` are cells over
+cells, such as ``Zoneout(LSTM(inputs, hidden), c=0.5)``.
 """
 
-from unrolled.cell import CellFactory
+from unrolled.cell import Cell, CellFactory
 from unrolled.zoo.antisymmetric import AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN
 from unrolled.zoo.clockwork import ClockworkRNN
 from unrolled.zoo.delta_rule import DeltaNet, GatedDeltaNet
@@ -32,6 +33,15 @@ from unrolled.zoo.stackable import SGRN, STAR
 from unrolled.zoo.state_space import S6
 from unrolled.zoo.typed import TGRU, TLSTM, TRNN
 from unrolled.zoo.ugrnn import UGRNN, IntersectionRNN
+from unrolled.zoo.wrappers import (
+    LayerNormed,
+    MultiHead,
+    RecurrentDropout,
+    Residual,
+    WeightDrop,
+    Wrapper,
+    Zoneout,
+)
 from unrolled.zoo.xlstm import MatrixLSTM, ScalarLSTM
 
 FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
@@ -66,11 +76,28 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (MatrixLSTM, ScalarLSTM),
 )
 
+WRAPPERS: tuple[type[Cell], ...] = (
+    Zoneout,
+    RecurrentDropout,
+    WeightDrop,
+    LayerNormed,
+    Residual,
+    MultiHead,
+)
+
 CELLS: dict[str, CellFactory] = {kind.__name__: kind for family in FAMILIES for kind in family}
 
 __all__ = [
     "CELLS",
     "FAMILIES",
+    "WRAPPERS",
+    "Wrapper",
+    "Zoneout",
+    "RecurrentDropout",
+    "WeightDrop",
+    "LayerNormed",
+    "Residual",
+    "MultiHead",
     "Elman",
     "LSTM",
     "LSTMP",

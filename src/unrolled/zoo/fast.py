@@ -46,8 +46,9 @@ class FastGRNN(Cell):
 
     x (batch, inputs); h, which is also the output, (batch, hidden); zeta and nu are numbers; they
     start at 1 and -4, and the biases at 1, as in the authors' code.
-    Kusupati et al. 2018, arXiv:1901.02358. Departs from the paper in: W and U are whole, where the
-    paper also makes them of low rank, sparse and of few bits.
+    Kusupati et al. 2018, arXiv:1901.02358; torchrecurrent 0.2.5 differs, its z is a tanh unless it
+    is told otherwise, and zeta starts at another number. Departs from the paper in: W and U are
+    whole, where the paper also makes them of low rank, sparse and of few bits.
 
     Example:
         >>> FastGRNN(3, 5).states

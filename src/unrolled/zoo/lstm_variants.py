@@ -132,7 +132,8 @@ class JANET(Cell):
     x (batch, inputs); h, the paper's c, which is also the output, (batch, hidden); beta a number.
     With `longest`, the longest dependency to be learnt, in steps, the biases b_f start as
     `initial.chrono` draws them; without, at 1.
-    van der Westhuizen & Lasenby 2018, arXiv:1804.04849. Departs from the paper in: nothing.
+    van der Westhuizen & Lasenby 2018, arXiv:1804.04849; torchrecurrent 0.2.5 differs, it trains
+    beta. Departs from the paper in: nothing.
 
     Example:
         >>> JANET(3, 5, longest=784).states

@@ -3,7 +3,7 @@
 import pytest
 
 from unrolled.backends.llvm.arguments import lay_out
-from unrolled.backends.llvm.plan import plan
+from unrolled.backends.llvm.plan import Home, Place, place_of_rows, plan
 from unrolled.backends.llvm.target import PORTABLE, Target, Tile, choose_target, choose_tile
 from unrolled.errors import BackendError
 from unrolled.ir import parse, verify
@@ -40,6 +40,21 @@ def test_a_matmul_of_what_is_computed_starts_another_nest() -> None:
     )
     found = plan(verify(parse(text)))
     assert [nest.level for nest in found.nests] == [0, 1]
+
+
+def test_a_product_reads_a_slice_of_a_state_where_the_state_lies() -> None:
+    found = plan(
+        verify(
+            parse("""program float32
+state  h: rows 32
+fixed  U: 16x32
+s = slice[16, 32] h : rows 16
+u = matmul s, U : rows 32
+output copy = s
+next   h = u""")
+        )
+    )
+    assert place_of_rows(found, "s") == Place(Home("state", "h"), 16)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from unrolled.backends.llvm.levels import (
     Level,
     levels_of,
     needs_whole_rows,
+    operand_at_rest,
     stands_alone,
     stored_values,
 )
@@ -266,9 +267,13 @@ def operand_windows(operation: Operation, window: Window) -> list[Window]:
 
 
 def place_of_rows(plan: Plan, name: str) -> Place:
-    """Give the place of a value all of whose rows lie in memory."""
-    if name in plan.places:
+    """Give the place of a value all of whose rows lie in memory.
+
+    A slice of what is given lies there from the beginning; a copy of it that is an output does not.
+    """
+    operations = {operation.name: operation for operation in plan.program.body}
+    if name in plan.places and not (name in operations and operand_at_rest(operations, name)):
         return plan.places[name]
-    operation = next(o for o in plan.program.body if o.name == name)  # a slice of such a value
+    operation = operations[name]
     source = place_of_rows(plan, str(operation.operands[0]))
     return Place(source.home, source.offset + int(operation.attributes[0]))
