@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unrolled.tasks.lesson import Lesson
     from unrolled.tasks.progress import Progress
 
-NAMES = ("seq2seq", "tag")
+NAMES = ("tag", "language", "seq2seq", "forecast", "classify")
 
 
 class Work(Protocol):
