@@ -26,9 +26,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from measure import commit, interleaved, machine
 from unrolled.cell import State
 from unrolled.models.seq2seq import Seq2Seq
-from unrolled.tasks.config import Seq2SeqConfig
-from unrolled.tasks.presets import PRESETS
-from unrolled.tasks.seq2seq import Seq2SeqTask, Vocabularies, build_model, load_pairs
+from unrolled.tasks.seq2seq.config import KIND, Seq2SeqConfig
+from unrolled.tasks.seq2seq.data import Vocabularies, load_pairs
+from unrolled.tasks.seq2seq.lesson import Seq2SeqLesson
+from unrolled.tasks.seq2seq.translator import build_model
 from unrolled.tasks.settings import merge, read_toml
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,14 +71,14 @@ def main() -> None:
     print(path)
 
 
-def make_task(preset: str) -> Seq2SeqTask:
+def make_task(preset: str) -> Seq2SeqLesson:
     """Make the preset's model and its batches."""
     folder = os.environ.get("UNROLLED_DATA") or sys.exit("set UNROLLED_DATA to the data sets")
-    settings = merge(Seq2SeqConfig(), read_toml(PRESETS[preset]))
+    settings = merge(Seq2SeqConfig(), read_toml(KIND.presets[preset]))
     pairs = load_pairs(Path(folder) / TRAIN, settings.data)
     vocabularies = Vocabularies.build(pairs, settings.data)
     model = build_model(settings.model, vocabularies)
-    return Seq2SeqTask(model, vocabularies, pairs, [], settings.training, settings.search)
+    return Seq2SeqLesson(model, vocabularies, pairs, [], settings)
 
 
 class TorchRecurrent(nn.Module):
@@ -118,7 +119,7 @@ def with_torch(model: nn.Module) -> Seq2Seq:
     return copied
 
 
-def check(ours: Seq2SeqTask, theirs: Seq2SeqTask) -> None:
+def check(ours: Seq2SeqLesson, theirs: Seq2SeqLesson) -> None:
     """Stop unless both sides give the same loss and the same gradient of an embedding."""
     sides = []
     for task in (ours, theirs):
@@ -129,7 +130,7 @@ def check(ours: Seq2SeqTask, theirs: Seq2SeqTask) -> None:
     torch.testing.assert_close(*sides, rtol=1e-4, atol=1e-6)
 
 
-def trainer(task: Seq2SeqTask, batches: list[list[int]]) -> Callable[[], None]:
+def trainer(task: Seq2SeqLesson, batches: list[list[int]]) -> Callable[[], None]:
     """Give a run of training steps, as the training loop takes them."""
     optimizer = torch.optim.AdamW(task.model.parameters(), fused=True)
 

@@ -18,16 +18,16 @@ from rich.table import Table
 
 from unrolled.errors import DataError
 from unrolled.tasks import commands
-from unrolled.tasks.baseline import LetterBaseline
-from unrolled.tasks.config import Seq2SeqConfig
-from unrolled.tasks.data import Pair, group_references, split_by_source
-from unrolled.tasks.evaluate import evaluate
 from unrolled.tasks.metrics import ErrorRates, error_rates, wilson
-from unrolled.tasks.presets import PRESETS
 from unrolled.tasks.progress import Progress, clock
-from unrolled.tasks.report import write_report
 from unrolled.tasks.run import Run
-from unrolled.tasks.seq2seq import Prediction
+from unrolled.tasks.seq2seq import commands as seq2seq
+from unrolled.tasks.seq2seq.baseline import LetterBaseline
+from unrolled.tasks.seq2seq.config import KIND, Seq2SeqConfig
+from unrolled.tasks.seq2seq.evaluation import evaluate
+from unrolled.tasks.seq2seq.pairs import Pair, group_references, split_by_source
+from unrolled.tasks.seq2seq.report import write_report
+from unrolled.tasks.seq2seq.translator import Prediction
 from unrolled.tasks.settings import merge, read_toml
 
 INVENTED = (
@@ -64,18 +64,18 @@ def main() -> None:
     )
 
     console.print(f"[bold]2[/]  Training, {arguments.minutes:g} minutes at most.")
-    settings = merge(Seq2SeqConfig(), read_toml(PRESETS["demo"]))
+    settings = merge(Seq2SeqConfig(), read_toml(KIND.presets["demo"]))
     settings = replace(
         settings,
         run=run,
         data=replace(settings.data, train=folder / "train.tsv", dev=folder / "dev.tsv"),
         training=replace(settings.training, minutes=arguments.minutes),
     )
-    standing = commands.train(settings)
+    standing = commands.train(KIND, settings)
 
     console.print("[bold]3[/]  Scoring on the test words, and on the same words two systems")
     console.print("   without a network: letters aligned to sounds, alone and with neighbours.")
-    _, translator = commands.open_run(run)
+    _, translator = seq2seq.open_run(run)
     evaluation = evaluate(translator, group_references(test), Progress())
     baselines = score_baselines(train, test)
     console.print(error_table({"this model": evaluation.rates, **baselines}))

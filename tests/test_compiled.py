@@ -120,14 +120,65 @@ class Reads(Cell):
         return h, h
 
 
-def test_constants_are_refused_by_name() -> None:
-    with pytest.raises(CaptureError, match="^Reads cannot be captured: it reads the constants mem"):
+def test_constants_that_are_more_than_rows_are_refused_by_name() -> None:
+    with pytest.raises(CaptureError, match="^Reads cannot be captured: it reads the constant mem"):
         run(Reads(), torch.zeros(3, 1, 1), constants={"memory": torch.ones(1, 4, 2)})
 
 
-def test_autocast_is_refused() -> None:
-    with (
-        torch.autocast("cpu", dtype=torch.bfloat16),
-        pytest.raises(CaptureError, match="autocast is on"),
-    ):
-        run(GRU(3, 5), torch.zeros(3, 1, 3))
+class Asks(Cell):
+    """Reads a constant in the loop, before it, and after it."""
+
+    def __init__(self) -> None:
+        super().__init__(h=4)
+        self.W, self.U, self.V = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(2, 4)
+
+    def forward(self, x: Tensor, h: Tensor, *, scale: Tensor, topic: Tensor) -> tuple[Tensor, ...]:
+        h = torch.tanh(self.W(x) + scale * self.U(h) + self.V(topic))
+        return h * scale.sum(-1, keepdim=True), h
+
+
+@pytest.mark.parametrize("backend", ["interpreter", "llvm"])
+@pytest.mark.parametrize("lengths", [None, [4, 2]], ids=["full", "ragged"])
+def test_constants_of_rows_are_part_of_the_program(backend: str, lengths: list[int] | None) -> None:
+    cell, xs = Asks(), torch.randn(4, 2, 3)
+    constants = {"scale": torch.randn(2, 4), "topic": torch.randn(2, 2)}
+    leaves = [value.requires_grad_() for value in constants.values()] + list(cell.parameters())
+    found = []
+    for name in (backend, "eager"):
+        ys, last = unroll(cell, xs, constants=constants, lengths=lengths, backend=name)
+        found.append((ys, last, torch.autograd.grad(ys.sum() + last["h"].sum(), leaves)))
+    torch.testing.assert_close(*found)
+
+
+def test_a_changed_part_of_a_cell_is_seen() -> None:
+    class Listed(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=3)
+            self.U, self.factors = nn.Linear(3, 3), [{"factor": 0.5}]
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh(x + self.factors[0]["factor"] * self.U(h))
+            return h, h
+
+    cell, xs = Listed(), torch.randn(4, 2, 3)
+    changes = (
+        lambda: None,
+        lambda: cell.factors[0].update(factor=2.0),
+        lambda: setattr(cell, "factors", [{"factor": 3.0}]),
+        lambda: setattr(cell, "U", nn.Linear(3, 3, bias=False)),
+        lambda: cell.U.weight.data.mul_(2),
+        lambda: cell.double(),
+        lambda: cell.U.register_forward_hook(lambda *given: given[-1] + 1),
+    )
+    for change in changes:
+        run(cell, xs)
+        change()
+        xs = xs.to(cell.U.weight.dtype)
+        torch.testing.assert_close(run(cell, xs), unroll(cell, xs, backend="eager")[0])
+
+
+def test_a_layer_hidden_from_parameters_is_refused() -> None:
+    cell = GRU(3, 5)
+    cell.spare = [nn.Linear(3, 3)]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(CaptureError, match="an item of an nn.ModuleList"):
+        run(cell, torch.zeros(3, 1, 3))

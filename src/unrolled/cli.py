@@ -1,34 +1,40 @@
 """The command line. `unrolled --help` answers before torch is imported: commands import it."""
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from unrolled import __version__
 from unrolled.errors import ConfigError, UnrolledError
 from unrolled.files import cannot_write
 
+if TYPE_CHECKING:
+    from unrolled.tasks.kinds import Kind
+
 USAGE = """usage: unrolled COMMAND ...
 
 Recurrent sequence models for PyTorch.
 
-  unrolled train seq2seq --train FILE --run RUN   learn to turn sources into targets
-  unrolled evaluate RUN --data FILE               score a run on pairs it has not seen
-  unrolled predict RUN [FILE]                     a prediction for each line, in a pipe or a file
-  unrolled info [RUN]                             what is installed here; what a run is
+  unrolled train TASK --train FILE --run RUN   learn from a file; unrolled train names the tasks
+  unrolled evaluate RUN --data FILE            score a run on data it has not seen
+  unrolled predict RUN [FILE]                  a prediction for each line, in a pipe or a file
+  unrolled inspect RUN                         what is wrong in a run through time, with pictures
+  unrolled info [RUN]                          what is installed here; what a run is
+  unrolled experiments [NAME]                  the lecture's experiments, or one of them
 
-  unrolled COMMAND --help                         the flags of a command
+  unrolled COMMAND --help                      the flags of a command
   unrolled --version
 
-FILE holds pairs, one a line: source TAB target (.tsv), or JSON lines (.jsonl); .gz is welcome.
+What FILE holds depends on the task: see docs, or unrolled train TASK --help; .gz is welcome.
 RUN is a folder: settings, weights, checkpoints, metrics, report.html.
 
 It exits with 0 if all went well, 1 if some lines had faults, 2 if it could not be done, and 130 if
 it was stopped.
 """
-TASKS = ("seq2seq",)
 HELP = ("--help", "-h")
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # torch's words
 
@@ -73,26 +79,26 @@ def _run(args: list[str]) -> int:
 
 
 def _train(args: list[str]) -> int:
-    if not args or args[0] in HELP:
-        print(f"usage: unrolled train TASK [flags]\n\nTASK: {', '.join(TASKS)}")
-        return 0 if args else 2
-    task, *flags = args
-    if task not in TASKS:
-        raise ConfigError(f"there is no task {task!r}; choose one of {', '.join(TASKS)}")
-    from unrolled.tasks.config import Seq2SeqConfig
-    from unrolled.tasks.presets import PRESETS
+    from unrolled.tasks.kinds import NAMES, find_kind
     from unrolled.tasks.settings import resolve
 
+    if not args or args[0] in HELP:
+        print("usage: unrolled train TASK [flags]\n")
+        print("\n".join(f"  {name:<12}{find_kind(name).about}" for name in NAMES))
+        return 0 if args else 2
+    task, *flags = args
+    kind = find_kind(task)
     prog = f"unrolled train {task}"
-    settings = resolve(Seq2SeqConfig, flags, PRESETS, prog=prog)
+    settings = resolve(kind.config, flags, kind.presets, prog=prog)
     from unrolled.tasks import commands
     from unrolled.tasks.trained import resume_command, resume_settings
 
     if settings.resume:  # the flags again, now over the settings that the run began with
-        settings = resolve(Seq2SeqConfig, flags, PRESETS, resume_settings(settings.run), prog=prog)
+        saved = resume_settings(kind, settings.run)
+        settings = resolve(kind.config, flags, kind.presets, saved, prog=prog)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
     try:
-        commands.train(settings)
+        commands.train(kind, settings)
     except commands.Interrupted:
         return _fail(f"stopped and saved; go on with: {resume_command(settings.run)}", 130)
     print(settings.run / "report.html")
@@ -100,29 +106,62 @@ def _train(args: list[str]) -> int:
 
 
 def _evaluate(args: list[str]) -> int:
-    from unrolled.tasks.config import EvaluateConfig
-    from unrolled.tasks.settings import from_command_line
-
-    prog = "unrolled evaluate RUN"
-    names, flags = _names(args, prog, 1, 1)
-    settings = from_command_line(EvaluateConfig, flags, EvaluateConfig(), prog)
-    from unrolled.tasks import commands
-
-    commands.evaluate_run(Path(names[0]), settings)
+    kind, path, settings, _ = _of_run("evaluate", args)
+    kind.work().evaluate(path, settings)
     return 0
 
 
 def _predict(args: list[str]) -> int:
-    from unrolled.tasks.config import PredictConfig
+    kind, path, settings, files = _of_run("predict", args)
+    return 1 if kind.work().predict(path, settings, files) else 0
+
+
+def _of_run(command: str, args: list[str]) -> "tuple[Kind, Path, Any, list[Path]]":
+    """Read `COMMAND RUN [FILE ...] [flags]`; which flags there are depends on the run's task.
+
+    `--help` without a run shows those of every task, and ends here.
+    """
+    from unrolled.tasks.kinds import NAMES, find_kind
     from unrolled.tasks.settings import from_command_line
 
-    prog = "unrolled predict RUN [FILE]"
-    names, flags = _names(args, prog, 1, 2)
-    settings = from_command_line(PredictConfig, flags, PredictConfig(), prog)
-    from unrolled.tasks import commands
+    field = {"evaluate": "evaluation", "predict": "prediction"}[command]
+    usage = f"unrolled {command} RUN" + (" [FILE ...]" if command == "predict" else "")
+    if any(arg in HELP for arg in args) and args[0].startswith("-"):
+        for name in NAMES:
+            kind = find_kind(name)
+            files = f" {kind.files}" if command == "predict" else ""
+            print(f"If RUN is of the task {name}:\n")
+            with contextlib.suppress(SystemExit):
+                cls = getattr(kind, field)
+                from_command_line(cls, ["--help"], cls(), f"unrolled {command} RUN{files}")
+        raise SystemExit(0)
+    names, flags = _names(args, usage, 1, 1 if command == "evaluate" else None)
+    from unrolled.tasks.run import Run
+    from unrolled.tasks.trained import kind_of
 
-    faults = commands.predict_run(Path(names[0]), settings, *map(Path, names[1:]))
-    return 1 if faults else 0
+    kind = kind_of(Run.open(names[0]))
+    if len(names) > 1 + kind.most_files:
+        raise ConfigError(
+            f"{' '.join(names[1:])} stands before the flags; write unrolled {command} RUN "
+            f"{kind.files} [flags]"
+        )
+    cls = getattr(kind, field)
+    files = f" {kind.files}" if command == "predict" else ""
+    settings = from_command_line(cls, flags, cls(), f"unrolled {command} {names[0]}{files}")
+    return kind, Path(names[0]), settings, list(map(Path, names[1:]))
+
+
+def _inspect(args: list[str]) -> int:
+    from unrolled.tasks.config import InspectConfig
+    from unrolled.tasks.settings import from_command_line
+
+    prog = "unrolled inspect RUN"
+    names, flags = _names(args, prog, 1, 1)
+    settings = from_command_line(InspectConfig, flags, InspectConfig(), prog)
+    from unrolled.tasks.inspection import inspect_run
+
+    print(inspect_run(Path(names[0]), settings))
+    return 0
 
 
 def _info(args: list[str]) -> int:
@@ -138,12 +177,30 @@ def _info(args: list[str]) -> int:
     return 0
 
 
-def _names(args: list[str], usage: str, least: int, most: int) -> tuple[list[str], list[str]]:
+def _experiments(args: list[str]) -> int:
+    from unrolled.experiments import EXPERIMENTS, Options, command
+    from unrolled.tasks.settings import from_command_line
+
+    prog = "unrolled experiments [NAME]"
+    names, flags = _names(args, prog, 0, 1)
+    if not names and not flags:
+        print("\n".join(f"{name:<12} {line}" for name, line in EXPERIMENTS.items()))
+        return 0
+    options = from_command_line(Options, flags, Options(), prog)
+    if not names:
+        raise ConfigError(f"name an experiment: {', '.join(EXPERIMENTS)}")
+    command(names[0], options)
+    return 0
+
+
+def _names(
+    args: list[str], usage: str, least: int, most: int | None
+) -> tuple[list[str], list[str]]:
     """Part what stands before the flags from the flags; `--help` needs nothing before it."""
     count = next((i for i, arg in enumerate(args) if arg.startswith("-")), len(args))
     names, flags = args[:count], args[count:]
     helps = any(flag in HELP for flag in flags)
-    if not helps and not least <= len(names) <= most:
+    if not helps and not least <= len(names) <= (len(names) if most is None else most):
         found = " ".join(names) or "nothing"
         raise ConfigError(f"{found} stands before the flags; write {usage} [flags]")
     return names, flags
@@ -173,5 +230,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "inspect": _inspect,
     "info": _info,
+    "experiments": _experiments,
 }

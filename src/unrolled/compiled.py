@@ -1,58 +1,88 @@
 """A compiled cell over sequences: what comes before the loop, the loop, and what comes after it.
 
-The parts around the loop are ordinary PyTorch with its autograd; the loop is one autograd function:
-see `loop`.
+The parts around the loop are ordinary PyTorch with its autograd; for the loop see `loop`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Compile, Result
+from unrolled.backends import Call, Result
 from unrolled.backends.call import Step
+from unrolled.backends.tracing import is_traced
 from unrolled.cell import Cell
 from unrolled.compiler import (
     RESET,
     Cache,
     Compiled,
+    is_apart,
     start_of,
     state_of,
     to_loop,
+    trace,
 )
 from unrolled.errors import CaptureError
 from unrolled.loop import Kernels, Loop
+from unrolled.operation import known
 
 CACHE = Cache()
 """What has been compiled in this process."""
 
 
-def run_programs(step: Step, call: Call, compile: Compile) -> Result:
+def run_programs(step: Step, call: Call, backend: str) -> Result:
     """Run a cell's step as a program, on a backend that runs programs.
+
+    Autocast does not reach inside: it runs in the type of the cell's states, as `nn.LayerNorm`
+    and sums run in float32, since what is rounded at every step adds up over the steps.
 
     Raises:
         CaptureError: the step cannot be one program.
     """
     if not isinstance(step, Cell):
         raise CaptureError(f"{type(step).__name__} cannot be captured: it is no Cell")
+    device = call.xs.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return _run_programs(step, _in_own_type(call), backend)
+    return _run_programs(step, call, backend)
+
+
+def _in_own_type(call: Call) -> Call:
+    """Give all numbers of a call in the type of the cell's states."""
+
+    def cast(given: Tensor, like: Tensor = call.start[0]) -> Tensor:
+        return given.to(like.dtype) if given.is_floating_point() else given
+
+    return replace(
+        call,
+        xs=cast(call.xs),
+        state=tuple(map(cast, call.state, call.start)),
+        constants={name: cast(value) for name, value in call.constants.items()},
+    )
+
+
+def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     _refuse(step, call)
-    x = call.xs.new_empty(0, *call.xs.shape[2:])
-    compiled = CACHE.get(step, x, call.state)
+    found = trace(step)
+    compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     lowered, batch = compiled.lowered, call.xs.shape[1]
     rows = _Rows(call)
-    own = dict(step.named_parameters(remove_duplicate=False))
-    own |= dict(step.named_buffers(remove_duplicate=False))
-    given = {name: own[path] for name, path in lowered.tensors.items()}
+    given = {name: found.tensor(path) for name, path in lowered.tensors.items()}
     given |= {**lowered.values, "x": rows.packed(call.xs)}
+    for name, value in call.constants.items():
+        if name in lowered.hoisted.reads or name in lowered.sunk.reads:
+            given[name] = rows.packed(value.expand(rows.time, *value.shape))
     given |= lowered.fixed.run(given, rows.count)
     given |= lowered.hoisted.run(given, rows.count)
-    loop = _loop(compiled, call, compile)
+    loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.unpacked(value) for name, value in inputs.items()}
-    constants: dict[str, Tensor] = {}
+    constants = {name: call.constants[own] for name, own in lowered.constants.items()}
     if call.resets is not None:
         inputs[RESET] = call.resets[..., None].to(compiled.captured.dtype)
-        constants = dict(zip(map(start_of, lowered.states), _flat(call.start), strict=True))
+        constants |= zip(map(start_of, lowered.states), _flat(call.start), strict=True)
     outputs, last = loop.run(
         inputs,
         {v.name: constants[v.name] for v in loop.program.constants},
@@ -76,57 +106,80 @@ def _flat(states: Sequence[Tensor]) -> list[Tensor]:
 def _refuse(cell: Cell, call: Call) -> None:
     """Raise for what no program does yet."""
     name = type(cell).__name__
-    if call.constants:
-        raise CaptureError(
-            f"{name} cannot be captured: it reads the constants {', '.join(call.constants)} at "
-            'every step. Run this cell with backend="eager".'
-        )
-    if torch.is_autocast_enabled(call.xs.device.type):
-        raise CaptureError(
-            f"{name} cannot be captured: autocast is on, and a program has one type. "
-            'Run this cell with backend="eager".'
-        )
+    dtype, batch = call.state[0].dtype, call.xs.shape[1]
+    for constant, value in call.constants.items():
+        if value.dim() != 2 or value.shape[0] != batch or value.dtype != dtype:
+            raise CaptureError(
+                f"{name} cannot be captured: it reads the constant {constant} of shape "
+                f"{tuple(value.shape)} and type {value.dtype} at every step, and a program rows "
+                f'({batch}, width) of {dtype}. Run this cell with backend="eager".'
+            )
+    if is_apart():
+        raise CaptureError(f"{name} cannot be captured: it runs in a step that is being captured")
 
 
 class _Rows:
-    """The rows of all steps of a call as one batch: those behind a sequence's end left out."""
+    """The rows of all steps of a call as one batch: those behind a sequence's end left out.
+
+    How many those are a tracer cannot know. Rows that are steps then stand in their places:
+    numbers that the cell gets to see anyway, and never the zeros of the padding.
+    """
 
     def __init__(self, call: Call) -> None:
         self.time, self.batch = call.xs.shape[:2]
         self.runs: Tensor | None = None
-        if call.lengths is not None:
-            steps = torch.arange(self.time, device=call.lengths.device)
-            self.runs = steps[:, None] < call.lengths
-        self.places = None if self.runs is None else self.runs.flatten().nonzero()[:, 0]
-        self.count = self.time * self.batch if self.places is None else len(self.places)
+        self.places: Tensor | None = None
+        self.traced = is_traced(call.xs)
+        self.count = self.time * self.batch
+        if call.lengths is None:
+            return
+        steps = torch.arange(self.time, device=call.lengths.device)
+        self.runs = steps[:, None] < call.lengths
+        flat = self.runs.reshape(self.count)
+        if self.traced:
+            own = torch.arange(self.count, device=flat.device)
+            self.places = torch.where(flat, own, flat.int().argmax())
+        else:
+            self.places = flat.nonzero()[:, 0]
+            self.count = len(self.places)
 
     def packed(self, sequence: Tensor) -> Tensor:
         """Give (time, batch, ...) as (count, ...)."""
-        flat = sequence.flatten(0, 1)
-        return flat if self.places is None else flat.index_select(0, self.places)
+        flat = sequence.reshape(self.time * self.batch, *sequence.shape[2:])
+        if self.places is not None:
+            return flat.index_select(0, self.places)
+        # as a view, its strides would tie the batch to more than 0 rows
+        return flat.clone(memory_format=torch.contiguous_format) if self.traced else flat
 
     def unpacked(self, rows: Tensor) -> Tensor:
         """Give (count, ...) as (time, batch, ...), zero behind a sequence's end."""
         whole = rows
-        if self.places is not None:
+        if self.places is not None and not self.traced:
             whole = rows.new_zeros(self.time * self.batch, *rows.shape[1:])
             whole = whole.index_copy(0, self.places, rows)
-        return whole.unflatten(0, (self.time, self.batch))
+        shaped = whole.reshape(self.time, self.batch, *rows.shape[1:])
+        if self.runs is None or not self.traced:
+            return shaped
+        return torch.where(self._over(shaped), shaped, 0)
+
+    def _over(self, sequence: Tensor) -> Tensor:
+        """Shape `runs` so that it spreads over the features of a sequence."""
+        assert self.runs is not None
+        return self.runs.reshape(*self.runs.shape, *(1,) * (sequence.dim() - 2))
 
     def continued(self, history: Tensor, last: Tensor) -> Tensor:
         """Give every state of a history; behind a sequence's end, its last."""
         shaped = history.reshape(self.time, *last.shape)
         if self.runs is None:
             return shaped
-        runs = self.runs.reshape(*self.runs.shape, *(1,) * (last.dim() - 1))
-        return torch.where(runs, shaped, last)
+        return torch.where(self._over(shaped), shaped, last)
 
 
-def _loop(compiled: Compiled, call: Call, compile: Compile) -> Loop:
+def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:
     kind = (call.resets is not None, call.keep_states)
-    program, training = compiled.program(resets=kind[0], states=kind[1])
     with compiled.lock:
-        kernels = compiled.kernels.get((compile, *kind))
+        kernels = compiled.kernels.get((backend, *kind))
         if not isinstance(kernels, Kernels):
-            kernels = compiled.kernels[compile, *kind] = Kernels(program, training, compile)
+            program, training = compiled.program(resets=kind[0], states=kind[1])
+            kernels = compiled.kernels[backend, *kind] = known(Kernels(program, training, backend))
     return Loop(kernels, call.xs.shape[0], call.lengths)

@@ -1,14 +1,22 @@
-"""A program over sequences: one autograd function, forward by one kernel, backward by another."""
+"""A program over sequences: autograd functions around the kernels that run it.
 
-from collections.abc import Mapping
+`_Forward` runs the program and stores what its derivative needs; its backward hands that to
+`_Backward`, which runs the backward program, and makes the products over all steps that follow.
+What is stored is a result like the others. So both can be differentiated again: by the interpreter.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.backends import Compile, Kernel, interpret
-from unrolled.compiler import Gradient, Program, Training, kept_as
+from unrolled.backends import COMPILERS, Kernel, interpret
+from unrolled.backends.tracing import is_traced, is_transformed
+from unrolled.compiler import Gradient, Program, Training
+from unrolled.errors import BackendError
 
 
 class Kernels:
@@ -17,26 +25,68 @@ class Kernels:
     Args:
         program: what runs where nothing is to be differentiated.
         training: what runs elsewhere.
-        compile: the backend; it may raise a BackendError, and so may every kernel here.
+        backend: a name from `COMPILERS`; it may raise a BackendError.
     """
 
-    def __init__(self, program: Program, training: Training, compile: Compile) -> None:
-        self.program, self.training, self.compile = program, training, compile
+    def __init__(self, program: Program, training: Training, backend: str) -> None:
+        self.training, self.backend = training, backend
+        self.programs = {
+            "alone": program,  # stores nothing
+            "forward": training.forward,  # stores what the backward needs
+            "backward": training.backward,  # runs from each sequence's last step to its first
+        }
+        self.ready: dict[str, Kernel] = {}
 
     @cached_property
-    def alone(self) -> Kernel:
-        """Runs the program and stores nothing."""
-        return self.compile(self.program)
+    def stored(self) -> slice:
+        """Where what is stored lies among the results of ``forward``."""
+        return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
 
     @cached_property
-    def forward(self) -> Kernel:
-        """Runs the program and stores what the backward needs."""
-        return self.compile(self.training.forward)
+    def text(self) -> str:
+        """The program's text."""
+        return str(self.programs["alone"])
 
-    @cached_property
-    def backward(self) -> Kernel:
-        """Runs the backward program."""
-        return self.compile(self.training.backward)
+    def prepare(self, part: str) -> Kernel:
+        """Make one of the programs ready to run."""
+        if part not in self.ready:
+            self.ready[part] = COMPILERS[self.backend](self.programs[part])
+        return self.ready[part]
+
+    def run(
+        self, part: str, given: Sequence[Tensor], time: int, lengths: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Run one of the programs.
+
+        Args:
+            part: a name from `programs`.
+            given: the program's inputs, (time, batch, width); constants and states,
+                (batch, width); and fixed values, in the order in which it declares them.
+            time: steps.
+            lengths: (batch,) true number of steps of each sequence; None: all have `time`.
+
+        Returns:
+            The outputs, (time, batch, width), zero behind a sequence's end; and the states after
+            each sequence's own last step.
+        """
+        reverse = part == "backward"
+        return _run(self.prepare(part), self.programs[part], given, time, lengths, reverse)
+
+
+def _run(
+    kernel: Kernel,
+    program: Program,
+    given: Sequence[Tensor],
+    time: int,
+    lengths: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    left = iter(given)
+    groups = (program.inputs, program.constants, program.states, program.fixed)
+    named = [{value.name: next(left) for value in group} for group in groups]
+    found = kernel(*named, time=time, lengths=lengths, reverse=reverse)
+    outputs = (found.outputs[name] for name, _ in program.outputs)
+    return (*outputs, *(found.states[value.name] for value in program.states))
 
 
 @dataclass(frozen=True)
@@ -50,20 +100,15 @@ class Loop:
     @property
     def program(self) -> Program:
         """The forward, without what it stores."""
-        return self.kernels.program
-
-    @property
-    def training(self) -> Training:
-        """The forward and the backward, and what passes between them."""
-        return self.kernels.training
+        return self.kernels.programs["alone"]
 
     def run(
         self,
-        inputs: dict[str, Tensor],
-        constants: dict[str, Tensor],
-        states: dict[str, Tensor],
-        fixed: dict[str, Tensor],
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        inputs: Mapping[str, Tensor],
+        constants: Mapping[str, Tensor],
+        states: Mapping[str, Tensor],
+        fixed: Mapping[str, Tensor],
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Run the program; autograd follows where something needs a gradient.
 
         Args:
@@ -76,114 +121,215 @@ class Loop:
             The outputs, (time, batch, width) each, zero behind a sequence's end; and the states
             after each sequence's own last step.
         """
-        given = (inputs, constants, states, fixed)
-        tensors = [tensor for group in given for tensor in group.values()]
-        if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-            found = self.kernels.alone(*given, time=self.time, lengths=self.lengths)
-            return found.outputs, found.states
-        _ = self.kernels.forward, self.kernels.backward  # what cannot run says so before it starts
-        results = _Recurrence.apply(self, tuple(map(tuple, given)), *tensors)
-        names = [name for name, _ in self.program.outputs]
-        outputs = dict(zip(names, results[: len(names)], strict=True))
-        return outputs, dict(zip(states, results[len(names) :], strict=True))
+        program = self.program
+        groups = (program.inputs, program.constants, program.states, program.fixed)
+        named = zip(groups, (inputs, constants, states, fixed), strict=True)
+        given = [values[value.name] for group, values in named for value in group]
+        if not is_traced(given[0]) and needs_gradient(given):
+            results = differentiable(self.kernels, self.time, self.lengths, given)
+        else:
+            results = call(self.kernels, "alone", self.time, self.lengths, given)
+        names = [name for name, _ in program.outputs]
+        last = (value.name for value in program.states)
+        return (
+            dict(zip(names, results[: len(names)], strict=True)),
+            dict(zip(last, results[len(names) :], strict=True)),
+        )
 
 
-Names = tuple[tuple[str, ...], ...]
-"""The names of inputs, constants, states and fixed values, in the order of their tensors."""
+def needs_gradient(given: Sequence[Tensor]) -> bool:
+    """Tell whether autograd has to follow; it also unpacks what `torch.func` has wrapped."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    return wanted or is_transformed()
 
 
-def _named(names: Names, tensors: tuple[Tensor, ...]) -> list[dict[str, Tensor]]:
-    left = iter(tensors)
-    return [{name: next(left) for name in group} for group in names]
+def call(
+    kernels: Kernels, part: str, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run a kernel: as the operation ``unrolled::run`` where a tracer has to see one."""
+    if not is_traced(given[0]):
+        return kernels.run(part, given, time, lengths)
+    run = torch.ops.unrolled.run.default
+    return tuple(run(list(given), kernels.text, kernels.backend, part, time, lengths))
+
+
+def differentiable(
+    kernels: Kernels, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run a program under autograd."""
+    kernels.prepare("forward")  # what cannot run says so before it starts
+    kernels.prepare("backward")
+    results = _apply(_Forward, kernels, time, lengths, *given)
+    stored = kernels.stored
+    return (*results[: stored.start], *results[stored.stop :])
+
+
+def differentiable_backward(
+    kernels: Kernels, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run its backward program under autograd."""
+    return _apply(_Backward, kernels, time, lengths, *given)
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple[Tensor, ...]:
+    """Apply a function; where nothing transforms it, without a look at its signature."""
+    apply = function.apply
+    if not is_transformed():
+        apply = super(torch.autograd.Function, function).apply  # pyright: ignore
+    return apply(*arguments)
 
 
 class _Recurrence(torch.autograd.Function):
-    """The loop: forward by one kernel, backward by another."""
+    """What both directions share: they are given kernels, time, lengths, and tensors."""
 
     @staticmethod
-    def forward(ctx, loop: Loop, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
-        found = loop.kernels.forward(*_named(names, tensors), time=loop.time, lengths=loop.lengths)
-        stored = [found.outputs[kept_as(name)] for name in loop.training.stored]
-        ctx.loop, ctx.names, ctx.count = loop, names, len(tensors)
-        ctx.save_for_backward(*tensors, *stored)
-        given = (found.outputs[name] for name, _ in loop.program.outputs)
-        return (*given, *(found.states[value.name] for value in loop.program.states))
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        raise BackendError(
+            'a kernel cannot run under torch.func.vmap: choose backend="auto" or backend="eager"'
+        )
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        saved: tuple[Tensor, ...] = ctx.saved_tensors
-        tensors, stored = saved[: ctx.count], saved[ctx.count :]
-        if torch.is_grad_enabled():  # someone will differentiate again
-            return (None, None, *_by_autograd(ctx.loop, ctx.names, tensors, gradients))
-        found = _by_kernel(ctx.loop, ctx.names, tensors, stored, gradients, ctx.needs_input_grad)
-        return (None, None, *found)
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise BackendError(
+            "a kernel has no derivative in forward mode, as in torch.func.jvp: choose "
+            'backend="auto" or backend="eager"'
+        )
+
+
+class _Forward(_Recurrence):
+    """The loop; its results are outputs, what is stored, and states."""
+
+    @staticmethod
+    def forward(
+        kernels: Kernels, time: int, lengths: Tensor | None, *given: Tensor
+    ) -> tuple[Tensor, ...]:
+        return _apart(call(kernels, "forward", time, lengths, given), given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.kernels, ctx.time, lengths, *given = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(lengths, *given, *output[ctx.kernels.stored])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        kernels, time = ctx.kernels, ctx.time
+        lengths, *saved = ctx.saved_tensors
+        count = len(saved) - len(kernels.training.stored)
+        given, stored, needed = saved[:count], saved[count:], ctx.needs_input_grad[3:]
+        if any(gradient is not None for gradient in gradients[kernels.stored]):
+            program = kernels.programs["forward"]
+            made = _by_autograd(program, given, gradients, time, lengths, reverse=False)
+        else:
+            made = _by_kernel(kernels, given, stored, gradients, needed, time, lengths)
+        return (None, None, None, *made)
+
+
+class _Backward(_Recurrence):
+    """The loop of the backward program."""
+
+    @staticmethod
+    def forward(
+        kernels: Kernels, time: int, lengths: Tensor | None, *given: Tensor
+    ) -> tuple[Tensor, ...]:
+        return _apart(call(kernels, "backward", time, lengths, given), given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.kernels, ctx.time, lengths, *given = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(lengths, *given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        lengths, *given = ctx.saved_tensors
+        program = ctx.kernels.programs["backward"]
+        made = _by_autograd(program, given, gradients, ctx.time, lengths, reverse=True)
+        return (None, None, None, *made)
+
+
+def _apart(results: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Give a tensor of its own for each place: autograd tells places apart by their tensors."""
+    seen = set(map(id, given))
+    found: list[Tensor] = []
+    for value in results:
+        found.append(value.detach() if id(value) in seen else value)
+        seen.add(id(value))
+    return tuple(found)
 
 
 def _by_autograd(
-    loop: Loop, names: Names, tensors: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
-) -> tuple[Tensor | None, ...]:
-    """Run the forward again, in PyTorch, and differentiate that so that it can be done again."""
-    given = _named(names, tensors)
-    found = interpret(loop.program)(*given, time=loop.time, lengths=loop.lengths)
-    results = [found.outputs[name] for name, _ in loop.program.outputs]
-    results += [found.states[value.name] for value in loop.program.states]
-    pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if r.requires_grad]
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    made = iter(
-        torch.autograd.grad(
+    program: Program,
+    given: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    time: int,
+    lengths: Tensor | None,
+    *,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """Run a program in PyTorch, and differentiate that."""
+    again = torch.is_grad_enabled()  # someone will differentiate once more
+    with torch.enable_grad():
+        # Under names of their own: that one was computed from another is no matter of this loop.
+        own = [tensor.view_as(tensor) for tensor in given]
+        results = _run(interpret(program), program, own, time, lengths, reverse)
+        pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
+        pairs = [(result, gradient) for result, gradient in pairs if result.requires_grad]
+        made = torch.autograd.grad(
             [result for result, _ in pairs],
-            wanted,
+            [tensor for tensor in own if tensor.requires_grad],
             [gradient for _, gradient in pairs],
-            create_graph=True,
+            create_graph=again,
             allow_unused=True,
         )
-    )
-    return tuple(next(made) if tensor.requires_grad else None for tensor in tensors)
+    left = iter(made)
+    return [next(left) if tensor.requires_grad else None for tensor in own]
 
 
 def _by_kernel(
-    loop: Loop,
-    names: Names,
-    tensors: tuple[Tensor, ...],
-    stored: tuple[Tensor, ...],
-    gradients: tuple[Tensor, ...],
-    needed: tuple[bool, ...],
+    kernels: Kernels,
+    given: Sequence[Tensor],
+    stored: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    time: int,
+    lengths: Tensor | None,
 ) -> list[Tensor | None]:
     """Run the backward program, and the products over all steps that follow it."""
-    inputs, constants, states, fixed = _named(names, tensors)
-    outputs = [name for name, _ in loop.program.outputs]
-    prefix = loop.training.prefix
-    known = {f"{prefix}out_{name}": g for name, g in zip(outputs, gradients, strict=False)}
-    known |= inputs | dict(zip(loop.training.stored, stored, strict=True))
-    after = zip(states, gradients[len(outputs) :], strict=True)
-    program = loop.training.backward
-    found = loop.kernels.backward(
-        {value.name: known[value.name] for value in program.inputs},
-        {value.name: constants[value.name] for value in program.constants},
-        {f"{prefix}{name}": gradient for name, gradient in after},
-        {value.name: fixed[value.name] for value in program.fixed},
-        time=loop.time,
-        lengths=loop.lengths,
-        reverse=True,
-    )
-    known |= found.outputs
-    known |= {name: value.expand(loop.time, *value.shape) for name, value in constants.items()}
-    wanted = {name for group in names for name in group}
-    wanted -= {n for n, need in zip(_flat(names), needed[2:], strict=True) if not need}
-    made = {name.removeprefix(prefix): value for name, value in found.states.items()}
-    for gradient in loop.training.gradients:
+    forward, program = kernels.programs["alone"], kernels.programs["backward"]
+    training, prefix = kernels.training, kernels.training.prefix
+    own = {value.name: tensor for value, tensor in zip(forward.given, given, strict=True)}
+    known = own | dict(zip(training.stored, stored, strict=True))
+    like = own[forward.states[0].name]
+    outputs, after = gradients[: kernels.stored.start], gradients[kernels.stored.stop :]
+    for (name, value), gradient in zip(forward.outputs, outputs, strict=True):
+        if gradient is None:
+            gradient = like.new_zeros(time, like.shape[0], forward.types[str(value)].width)
+        known[f"{prefix}out_{name}"] = gradient
+    for value, gradient in zip(forward.states, after, strict=True):
+        if gradient is None:
+            gradient = torch.zeros_like(own[value.name])
+        known[f"{prefix}{value.name}"] = gradient
+    read = [known[value.name] for value in program.given]
+    if not is_traced(like) and needs_gradient(read):
+        results = differentiable_backward(kernels, time, lengths, read)
+    else:
+        results = call(kernels, "backward", time, lengths, read)
+    names = [name for name, _ in program.outputs]
+    known |= dict(zip(names, results, strict=False))
+    known |= {v.name: own[v.name].expand(time, *own[v.name].shape) for v in forward.constants}
+    last = zip(program.states, results[len(names) :], strict=True)
+    made = {value.name.removeprefix(prefix): result for value, result in last}
+    wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
+    for gradient in training.gradients:
         if gradient.of in wanted:
-            part = _gradient(gradient, known, fixed)
+            part = _gradient(gradient, known, own)
             made[gradient.of] = made[gradient.of] + part if gradient.of in made else part
-    return [made.get(name) for name in _flat(names)]
-
-
-def _flat(names: Names) -> list[str]:
-    return [name for group in names for name in group]
+    return [made.get(value.name) if value.name in wanted else None for value in forward.given]
 
 
 def _gradient(
-    gradient: Gradient, known: Mapping[str, Tensor], fixed: Mapping[str, Tensor]
+    gradient: Gradient, known: Mapping[str, Tensor], given: Mapping[str, Tensor]
 ) -> Tensor:
     """Make one gradient from what the loop gave for every step."""
     right = known[gradient.right]
@@ -195,10 +341,16 @@ def _gradient(
         return right.sum((0, 1))
     if gradient.how == "scalar":
         return right.sum()
-    left, matrix = known[gradient.left].flatten(0, 1), fixed[gradient.of]
-    right = right.flatten(0, 1)
+    left, matrix = _flat(known[gradient.left]), given[gradient.of]
+    right = _flat(right)
     if matrix.dim() == 2:
         return left.T @ right
     blocks, k, n = matrix.shape
     by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
     return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
+
+
+def _flat(sequence: Tensor) -> Tensor:
+    """Give (time, batch, width) as (time * batch, width); `flatten` would fix sizes in a graph."""
+    time, batch, width = sequence.shape
+    return sequence.reshape(time * batch, width)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.backends import Call, Result, choose
+from unrolled.backends.tracing import is_traced, opaque, own
 from unrolled.cell import Cell, State, wrap
-from unrolled.compiled import run_programs
+from unrolled.compiled import is_apart, run_programs
 from unrolled.errors import ShapeError
 
 
@@ -81,7 +82,40 @@ def unroll(
         >>> ys.shape, state["h"].shape
         (torch.Size([7, 2, 5]), torch.Size([2, 5]))
     """
-    cell = wrap(cell)
+    if torch.compiler.is_dynamo_compiling():
+        _watch(cell, xs, constants or {})
+    given = {"state": state, "lengths": lengths, "resets": resets, "constants": constants}
+    given = {name: value for name, value in given.items() if value is not None}
+    return opaque(_unroll)(cell, xs, backend=backend, return_states=return_states, **given)
+
+
+def _watch(cell: nn.Module, xs: Tensor, constants: Mapping[str, Tensor]) -> None:
+    """Let `torch.compile` see one step, whose results nobody reads.
+
+    So it learns what the step depends on, and compiles anew when an attribute changes, the mode
+    or a global value.
+    """
+    batch = xs.shape[1]
+    x = xs.new_zeros(batch, *xs.shape[2:])
+    if not isinstance(cell, Cell):  # one of torch.nn's: they make their state themselves
+        cell(x)
+        return
+    cell(x, *cell.initial_state(batch, device=xs.device).values(), **constants)
+
+
+def _unroll(
+    cell: nn.Module,
+    xs: Tensor,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    resets: Tensor | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+    backend: str,
+    return_states: bool,
+) -> tuple[Tensor, State] | tuple[Tensor, State, State]:
+    """Do what `unroll` does, out of sight of `torch.compile`."""
+    cell = wrap(own(cell))
     if xs.dim() < 2:
         raise ShapeError(f"xs has shape {tuple(xs.shape)}: expected (time, batch, features)")
     time, batch = xs.shape[:2]
@@ -108,6 +142,8 @@ def unroll(
         keep_states=return_states,
         join=run_programs,
     )
+    if is_apart() and backend == "auto":
+        backend = "eager"  # this runs in a step that is being captured: its loop is part of it
     result = choose(backend)(cell, call)
     # In this order: to look at lengths is to wait for their device.
     if torch.is_grad_enabled() and not result.ys.requires_grad and _has_no_step(call):
@@ -134,6 +170,8 @@ def checked_lengths(
             f"lengths has shape {tuple(lengths.shape)} and type {lengths.dtype}: "
             f"expected integers of shape ({batch},), one for each sequence"
         )
+    if is_traced(lengths):
+        return lengths.long()  # their numbers are checked when the loop runs
     if batch and (lengths.min() < 0 or lengths.max() > time):
         wrong = lengths[(lengths < 0) | (lengths > time)][0].item()
         raise ShapeError(f"lengths holds {wrong}: expected 0 to {time}, the steps of the batch")
@@ -167,6 +205,8 @@ def _ordered(cell: Cell, state: Mapping[str, Tensor], batch: int) -> tuple[Tenso
 
 
 def _has_no_step(call: Call) -> bool:
+    if is_traced(call.xs):
+        return False
     return len(call.xs) == 0 or (call.lengths is not None and not call.lengths.any())
 
 

@@ -95,7 +95,7 @@ def check(program: str, lengths: list[int] | None = None) -> None:
     leaves = [tensor for group in tensors for tensor in group.values()]
     training = memory(parsed, adjoint(parsed))
     steps = None if lengths is None else torch.tensor(lengths)
-    found = Loop(Kernels(parsed, training, interpret), 3, steps).run(*tensors)
+    found = Loop(Kernels(parsed, training, "interpreter"), 3, steps).run(*tensors)
     exact = interpret(parsed)(*tensors, time=3, lengths=steps)
     for name, value in exact.outputs.items():
         torch.testing.assert_close(found[0][name], value)

@@ -186,7 +186,7 @@ def test_a_random_program_is_kept_by_all_passes(
     steps = None if lengths is None else torch.tensor(lengths)
     exact = interpret(program)(*tensors, time=time, lengths=steps)
     simple = verify(simplify(program))
-    kernels = Kernels(simple, memory(simple, adjoint(simple)), interpret)
+    kernels = Kernels(simple, memory(simple, adjoint(simple)), "interpreter")
     left = tuple(
         {v.name: group[v.name] for v in values}
         for group, values in zip(

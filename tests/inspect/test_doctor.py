@@ -120,6 +120,16 @@ def test_vanishing() -> None:
     assert "gated cell" in finding.change
 
 
+def test_what_a_reset_cuts_off_is_not_forgotten() -> None:
+    model, xs = elman(0.5), torch.randn(TIME, BATCH, INPUTS)
+    for every, illnesses in ((5, []), (TIME // 2 + 1, ["vanishing"])):
+        resets = (torch.arange(TIME) % every == 0)[:, None].expand(TIME, BATCH)
+        seen = diagnose(lambda r=resets: model(xs, resets=r)[0][-1].pow(2).mean(), model)
+        assert [f.illness for f in seen] == illnesses
+    (finding,) = diagnose(lambda: model(xs, resets=xs[..., 0] > 99)[0][-1].sum(), model)
+    assert finding.evidence["steps"] == TIME - 1
+
+
 def test_saturated_gates() -> None:
     model = lstm(1.0)
     with torch.no_grad():

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from unrolled.errors import ShapeError
 from unrolled.inspect.figures import (
+    Band,
     Bar,
     Series,
     bar_table,
@@ -180,6 +181,20 @@ def test_curves_stay_inside_the_chart():
     assert (np.diff(points[:, 0]) > 0).all() and points[1, 1] < points[2, 1] < points[0, 1]
 
 
+def test_a_band_goes_along_its_high_edge_and_back_along_its_low_one():
+    curve = Series("middle", [0, 1, 2], [5, 5, 5])
+    band = Band("90 % interval", [0, 1, 2], [4, 3, -math.inf], [6, 7, 8])
+    read = Reader(line_chart([curve], bands=[band], x_label="x", y_label="y", title="t"))
+    (edge,) = [a["d"] for t, a in read.tags if t == "path" and a.get("class") == "shade"][1:]
+    places = [tuple(map(float, place.split(","))) for place in edge[1:-1].split("L")]
+    assert [x for x, _ in places] == [places[i][0] for i in (0, 1, 2, 1, 0)]
+    heights = [y for _, y in places]
+    assert heights == sorted(heights[:3], reverse=True) + sorted(heights[3:], reverse=True)
+    assert "90 % interval" in str(read.text)
+    with pytest.raises(ShapeError, match="band 'a' has 2 x, 1 low and 2 high"):
+        Band("a", [0, 1], [0], [1, 1])
+
+
 @LAW
 @given(st.integers(0, 4), st.integers(0, 4), st.randoms(use_true_random=False))
 def test_every_weight_is_a_tooltip(height, width, random):
@@ -192,7 +207,9 @@ def test_every_weight_is_a_tooltip(height, width, random):
         for row, weights in zip(rows, values, strict=True)
         for column, value in zip(columns, weights, strict=True)
     ]
-    most = [f" looks most at c{own.argmax()}: {own.max():.2f}" for own in values if own.size]
+    most = [
+        f" looks at, most of all, c{own.argmax()}: {own.max():.2f}" for own in values if own.size
+    ]
     assert [said for said in reader.text.get("span", []) if "most" in said] == most
 
 
@@ -202,7 +219,7 @@ def test_a_shade_stays_between_none_and_full():
     )
     shades = ["--w:0.00", "--w:0.50", "--w:1.00", *["--w:0.00"] * 3]
     assert Reader(markup).values("td", "style") == shades
-    assert "looks nowhere" in markup and markup.count('class="none"') == 3
+    assert "looks at nothing" in markup and markup.count('class="none"') == 3
 
 
 def test_a_label_that_would_not_show_is_made_visible():

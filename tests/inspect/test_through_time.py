@@ -149,6 +149,25 @@ def test_a_cell_without_a_program_is_followed_as_a_loop() -> None:
     close(found.norms["h"], expected(Untraceable(), xs, [TIME] * BATCH)["h"].norm(dim=2))
 
 
+class Scaled(Cell):
+    def __init__(self) -> None:
+        super().__init__(h=5)
+        self.U = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor, h: Tensor, *, scale: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(x + scale * self.U(h))
+        return h, h
+
+
+def test_a_cell_that_reads_constants_is_opened_too() -> None:
+    cell, xs, constants = Scaled(), torch.randn(4, 2, 5), {"scale": torch.randn(2, 5)}
+    found = []
+    for backend in ("llvm", "eager"):
+        seen = record(lambda b=backend: unroll(cell, xs, constants=constants, backend=b)[0])
+        found.append(seen.state_gradients(weighted(seen.result))[0]["h"])
+    close(*found)
+
+
 class Halving(Cell):
     """h' = h / 2 + x; its output is its state."""
 

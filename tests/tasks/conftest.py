@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from unrolled import cli
-from unrolled.tasks import commands
-from unrolled.tasks.seq2seq import Translator
+from unrolled.tasks.seq2seq import commands
+from unrolled.tasks.seq2seq.translator import Translator
 
 # Enough to learn to spell a short word backwards, in capitals, within seconds.
 LEARNS = (

@@ -93,7 +93,7 @@ OTHERS: list[tuple[str, str, str]] = [
     ("predict nothing", "predict", "nothing stands before the flags; write unrolled predict RUN"),
     ("predict flags first", "predict --best 2 RUN", "nothing stands before the flags; write"),
     ("predict no run", "predict nowhere", "nowhere is no folder; give the folder of a run"),
-    ("predict no model", "predict folder", "folder is no complete run: config.toml, model.safe"),
+    ("predict no model", "predict folder", "folder is no complete run: config.toml"),
     ("predict bad flag", "predict RUN --bets 2", "there is no flag --bets; the closest is --best"),
     ("predict bad value", "predict RUN --best 0", "best is 0; give a number at least 1"),
     ("predict bad format", "predict RUN --format xml", "--format xml: --format takes one of text"),

@@ -1,15 +1,16 @@
 """Settings outside of their range are refused by name."""
 
 import dataclasses
+import tomllib
 from math import inf, nan
 from typing import Any
 
 import pytest
 
 from unrolled.errors import ConfigError
-from unrolled.tasks import config
-from unrolled.tasks.presets import PRESETS
-from unrolled.tasks.settings import merge, read_toml
+from unrolled.tasks.kinds import NAMES, find_kind
+from unrolled.tasks.seq2seq import config
+from unrolled.tasks.settings import merge, read_toml, to_toml
 
 REFUSED: list[tuple[type[Any], str, Any]] = [
     (config.Data, "source_size", 4),
@@ -76,6 +77,12 @@ def test_every_number_has_a_range() -> None:
     }
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_settings(name: str) -> None:
-    merge(config.Seq2SeqConfig(), read_toml(PRESETS[name]))
+PRESETS = [(task, name) for task in NAMES for name in find_kind(task).presets]
+
+
+@pytest.mark.parametrize(("task", "name"), PRESETS, ids=[" ".join(p) for p in PRESETS])
+def test_presets_are_settings(task: str, name: str) -> None:
+    kind = find_kind(task)
+    preset = read_toml(kind.presets[name])
+    settings = merge(kind.config(), preset)
+    assert tomllib.loads(to_toml(settings))["training"].items() >= preset["training"].items()

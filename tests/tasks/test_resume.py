@@ -158,7 +158,7 @@ def test_stopped_after_the_training(
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("unrolled.tasks.commands.evaluate", stop)
+        patch.setattr("unrolled.tasks.seq2seq.lesson.evaluate", stop)
         assert unrolled(*steady, "--run", path).code == 130
     assert not (path / "report.html").exists()
     ended = unrolled(*steady, "--run", path, "--resume")
@@ -217,7 +217,7 @@ def test_changed_data_is_refused_by_name_and_moved_data_is_not(
     ended = unrolled(*steady, "--train", moved, "--run", path, "--resume")
     assert ended.code == 2
     assert ended.err.splitlines()[-1] == (
-        f"unrolled: {moved}: has other pairs than when {path} began; "
+        f"unrolled: {moved}: holds other data than when {path} began; "
         "put the old file back, or train into another --run"
     )
 

@@ -22,10 +22,12 @@ from unrolled.tasks import train
 from unrolled.tasks.checkpoint import load_latest, load_weights, save
 from unrolled.tasks.config import Training
 from unrolled.tasks.interrupt import Interrupted
+from unrolled.tasks.lesson import Trainable
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
-from unrolled.tasks.train import Standing, fit
+from unrolled.tasks.standing import Standing
+from unrolled.tasks.train import fit
 
 SETTINGS = Training(
     epochs=5, batch=1, warmup=4, learning_rate=0.1, weight_decay=0.1, clip=0.5, average=0.9,
@@ -33,12 +35,12 @@ SETTINGS = Training(
 )  # fmt: skip
 
 
-class Points:
+class Points(Trainable[nn.Linear]):
     """Fit a line through points, four batches an epoch; scores come from a list."""
 
     def __init__(self, scores: Sequence[float] = (), poison: int = 0) -> None:
         torch.manual_seed(3)
-        self.model = nn.Linear(3, 2)
+        super().__init__(nn.Linear(3, 2))
         self.xs, self.ys = torch.randn(4, 5, 3), 3 * torch.randn(4, 5, 2)
         self.scores, self.poison = list(scores), poison
         self.losses = 0
@@ -275,6 +277,27 @@ def test_a_plan_follows_the_speed_of_the_machine(
     standing = fit(Faster(clock, 0.4, 5.0), settings, run, progress)
     assert 0.9 * 600 <= clock.now <= 600
     assert standing.step > 2000
+
+
+def test_a_plan_from_a_busy_hour_does_not_end_a_training(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes ten seconds while others compute, then a tenth of one.
+
+    The plan is made in between, and no scoring comes before its last step.
+    """
+    clock = Clock()
+    monkeypatch.setattr(train, "time", clock)
+    settings = Training(epochs=1e6, minutes=10, score_steps=10**6, keep_every=1e9)
+
+    class Busy(Slow):
+        def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
+            self.step = 10.0 if self.clock.now < 70 else 0.1
+            return super().loss(batch, progress)
+
+    standing = fit(Busy(clock, 10.0, 1.0), settings, run, progress)
+    assert 0.8 * 600 <= clock.now <= 600
+    assert standing.step > 4000
 
 
 def test_a_finished_training_that_goes_on_says_so_and_learns_no_more(

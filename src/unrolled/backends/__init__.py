@@ -3,20 +3,15 @@
 import warnings
 
 import torch
-from torch import Tensor, nn
 
 from unrolled.backends.call import Backend, Call, Result, Step
 from unrolled.backends.eager import run_eager
 from unrolled.backends.interpreter import interpret
 from unrolled.backends.kernel import Compile, Kernel, Results
 from unrolled.backends.torch_kernels import LEAST, run_torch
+from unrolled.backends.tracing import is_differentiated_only, is_traced
 from unrolled.errors import BackendError, CaptureError
 from unrolled.ir import Program
-
-
-def _programs(compile: Compile) -> Backend:
-    """Make a backend for steps of one for programs."""
-    return lambda step, call: call.join(step, call, compile)
 
 
 def _llvm(program: Program) -> Kernel:
@@ -28,16 +23,22 @@ def _llvm(program: Program) -> Kernel:
     return compile_program(program)
 
 
+COMPILERS: dict[str, Compile] = {"llvm": _llvm, "interpreter": interpret}
+"""The backends for programs."""
+
 BACKENDS: dict[str, Backend] = {
-    "llvm": _programs(_llvm),
+    "llvm": lambda step, call: call.join(step, call, "llvm"),
     "torch": run_torch,
     "eager": run_eager,
-    "interpreter": _programs(interpret),
+    "interpreter": lambda step, call: call.join(step, call, "interpreter"),
 }
 
 
 class Automatic:
     """Takes the compiled kernel wherever there is one and it pays, and PyTorch's own otherwise.
+
+    Of the transforms of `torch.func`, kernels can follow those that differentiate backwards; for
+    the others a loop over the steps runs.
 
     A cell that should run as a kernel and cannot is named in a warning, once for each reason.
     """
@@ -47,6 +48,8 @@ class Automatic:
 
     def __call__(self, step: Step, call: Call) -> Result:
         """Run a step over every time of a call."""
+        if not is_differentiated_only():
+            return BACKENDS["eager"](step, call)
         if not _pays(call):
             return BACKENDS["torch"](step, call)
         try:
@@ -66,17 +69,13 @@ class Automatic:
 def _pays(call: Call) -> bool:
     """Tell whether a compiled kernel could take a call, and would be worth its start.
 
-    Kernels are for processors, and for tensors that hold numbers: not for those that a tracer
-    (`torch.compile`, `torch.export`, `torch.func`) passes through in their place.
+    Kernels are for processors, and `torch.jit.trace` cannot follow them.
     """
     time, batch = call.xs.shape[:2]
-    traced = (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        or torch._C._are_functorch_transforms_active()
-        or type(call.xs) not in (Tensor, nn.Parameter)
-    )
-    return call.xs.device.type == "cpu" and time >= LEAST and batch > 0 and not traced
+    jit = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if call.xs.device.type != "cpu" or jit:
+        return False
+    return is_traced(call.xs) or (time >= LEAST and batch > 0)
 
 
 AUTO = Automatic()
@@ -103,6 +102,7 @@ def choose(name: str) -> Backend:
 
 __all__ = [
     "BACKENDS",
+    "COMPILERS",
     "Automatic",
     "Backend",
     "Call",

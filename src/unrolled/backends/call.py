@@ -6,8 +6,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unrolled.backends.kernel import Compile
-
 Step = Callable[..., tuple[Tensor, ...]]
 """(x, *state, **constants) -> (y, *state): one step of a recurrence."""
 
@@ -36,9 +34,9 @@ class Result:
 
 
 class Join(Protocol):
-    """Compiles a step, and runs its program on a backend for programs and the rest around it."""
+    """Runs a step's program on a backend for programs, and the rest around it."""
 
-    def __call__(self, step: Step, call: Call, compile: Compile) -> Result:
+    def __call__(self, step: Step, call: Call, backend: str) -> Result:
         """Run it."""
         ...
 

@@ -1,13 +1,15 @@
 """From a cell to the programs that run it: a list of passes, top to bottom."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
+import torch
 from torch import Tensor
 
 from unrolled.cell import Cell
 from unrolled.compiler.adjoint import Gradient, adjoint
+from unrolled.compiler.apart import is_apart, run_apart
 from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join
 from unrolled.compiler.lower import Lowered, lower
@@ -17,7 +19,7 @@ from unrolled.compiler.piece import to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
-from unrolled.compiler.structure import structure
+from unrolled.compiler.structure import Structure, trace
 from unrolled.ir import Program
 
 
@@ -46,8 +48,13 @@ class Compiled:
                     extra = tuple((state_of(name), value) for name, value in program.next)
                     program = replace(program, outputs=(*program.outputs, *extra))
                 program = simplify(with_resets(program) if resets else program)
-                self.programs[resets, states] = program, memory(program, adjoint(program))
+                self.programs[resets, states] = program, train(program)
             return self.programs[resets, states]
+
+
+def train(program: Program) -> Training:
+    """Give a program's backward, and the forward that stores what it needs."""
+    return memory(program, adjoint(program))
 
 
 def state_of(name: str) -> str:
@@ -60,13 +67,19 @@ def state_of(name: str) -> str:
     return f"state_{name}"
 
 
-def compile_cell(cell: Cell, x: Tensor, state: Sequence[Tensor] | None = None) -> Compiled:
+def compile_cell(
+    cell: Cell,
+    x: Tensor,
+    state: Sequence[Tensor] | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+) -> Compiled:
     """Capture one step of a cell and take it through the passes.
 
     Args:
         cell: the cell, in the mode in which it is to run.
         x: an input of one step, (batch, *features).
         state: tensors of the states' types; by default the cell's initial state.
+        constants: what every step is given by name, (batch, width) each.
 
     Raises:
         CaptureError: the step cannot be one program; the message says why.
@@ -77,7 +90,7 @@ def compile_cell(cell: Cell, x: Tensor, state: Sequence[Tensor] | None = None) -
         >>> print(compile_cell(GRU(3, 5), torch.zeros(2, 3)).lowered.program.states)
         (Value(name='h', type=Type(kind='rows', shape=(5,))),)
     """
-    captured = capture(cell, x, state)
+    captured = capture(cell, x, state, constants)
     step = join(captured)
     parts = partition(step)
     return Compiled(captured, parts, lower(step, parts))
@@ -93,20 +106,51 @@ class Cache:
         self.known: dict[Hashable, Compiled | Exception] = {}
         self.lock = RLock()
 
-    def get(self, cell: Cell, x: Tensor, state: Sequence[Tensor]) -> Compiled:
-        """Give what `compile_cell` does, the second time at once; its error too."""
-        types = tuple(tensor.dtype for tensor in state)
-        key = (structure(cell), x.shape[1:], x.dtype, x.device, types)
-        with self.lock:
-            if key not in self.known:
-                try:
-                    self.known[key] = compile_cell(cell, x, state)
-                except Exception as error:
-                    self.known[key] = error
-            found = self.known[key]
+    def get(
+        self,
+        cell: Cell,
+        structure: Structure,
+        xs: Tensor,
+        state: Sequence[Tensor],
+        constants: Mapping[str, Tensor],
+    ) -> Compiled:
+        """Give what `compile_cell` does, the second time at once; its error too.
+
+        Of the tensors only shapes, types and devices matter; a tracer may have hidden the rest.
+
+        Args:
+            cell: the cell.
+            structure: its structure.
+            xs: (time, batch, *features).
+            state: (batch, *size) each.
+            constants: (batch, width) each.
+        """
+        sizes = (xs.shape[2:], *(value.shape[1:] for value in (*state, *constants.values())))
+        like = zip(sizes, (xs, *state, *constants.values()), strict=True)
+        kinds = tuple((tuple(map(int, size)), x.dtype, x.device) for size, x in like)
+        key = (structure, kinds, *constants)
+        found = self.known.get(key)
+        if found is None:
+            found = run_apart(lambda: _compiled(cell, kinds, tuple(constants)))
+            with self.lock:
+                found = self.known.setdefault(key, found)
         if isinstance(found, Exception):
             raise found.with_traceback(None)
         return found
+
+
+def _compiled(
+    cell: Cell,
+    kinds: Sequence[tuple[tuple[int, ...], torch.dtype, torch.device]],
+    constants: Sequence[str],
+) -> Compiled | Exception:
+    """Compile a cell for an input, states and constants of some sizes, or give the error."""
+    x, *rest = (torch.empty(0, *size, dtype=dtype, device=device) for size, dtype, device in kinds)
+    count = len(rest) - len(constants)
+    try:
+        return compile_cell(cell, x, rest[:count], dict(zip(constants, rest[count:], strict=True)))
+    except Exception as error:
+        return error
 
 
 __all__ = [
@@ -117,8 +161,11 @@ __all__ = [
     "Program",
     "Training",
     "compile_cell",
+    "is_apart",
     "kept_as",
     "start_of",
     "state_of",
     "to_loop",
+    "trace",
+    "train",
 ]

@@ -3,7 +3,7 @@
 import logging
 import operator
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 
@@ -39,21 +39,28 @@ READS_VALUE = (aten.item.default, aten._local_scalar_dense.default)
 class _Positional(nn.Module):
     """A cell behind a forward of positional arguments, whatever its own looks like."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, constants: Sequence[str]) -> None:
         super().__init__()
-        self.cell = cell
+        self.cell, self.constants = cell, constants
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        return self.cell(*given)
+        count = len(given) - len(self.constants)
+        return self.cell(*given[:count], **dict(zip(self.constants, given[count:], strict=True)))
 
 
-def capture(cell: Cell, x: Tensor, state: Sequence[Tensor] | None = None) -> Step:
+def capture(
+    cell: Cell,
+    x: Tensor,
+    state: Sequence[Tensor] | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+) -> Step:
     """Turn one step of a cell, in its present mode, into a graph.
 
     Args:
         cell: the cell; it is copied and stays as it is.
         x: an input of one step, (batch, *features); its values and its batch do not matter.
         state: tensors of the states' types; by default the cell's initial state.
+        constants: what every step is given by name, (batch, ...) each.
 
     Returns:
         The step; it holds for every batch and for every cell of the same `structure`.
@@ -73,30 +80,35 @@ def capture(cell: Cell, x: Tensor, state: Sequence[Tensor] | None = None) -> Ste
     copied = skeleton(cell)
     before = structure(copied)
     types = [s.dtype for s in state or cell.initial_state(1, device=x.device).values()]
-    given = _samples(copied, x, types)
+    constants = constants or {}
+    given = _samples(copied, x, types, constants)
+    positional = _Positional(copied, tuple(constants))
     with torch.no_grad():
-        copied(*(tensor.clone() for tensor in given))
+        positional(*(tensor.clone() for tensor in given))
     if structure(copied) != before:
         raise refused(cell, "it changes an attribute of its own", None, "a state for what it keeps")
-    exported = _exported(copied, given)
-    step = _step(cell, exported)
+    exported = _exported(positional, given)
+    step = _step(cell, exported, tuple(constants))
     _refuse_random_and_values(cell, exported)
     _refuse_mixing(cell, copied, exported, given)
     _refuse_changes(cell, exported)
     return step
 
 
-def _samples(cell: Cell, x: Tensor, types: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
-    """Give an input and a state of a few rows."""
+def _samples(
+    cell: Cell, x: Tensor, types: Sequence[torch.dtype], constants: Mapping[str, Tensor]
+) -> tuple[Tensor, ...]:
+    """Give an input, a state and constants of a few rows."""
     random = torch.Generator().manual_seed(0)
     sizes = [(x.dtype, x.shape[1:]), *zip(types, cell.states.values(), strict=True)]
+    sizes += [(value.dtype, value.shape[1:]) for value in constants.values()]
     return tuple(
         (0.2 + 0.6 * torch.rand(BATCH, *size, generator=random)).to(x.device, dtype)
         for dtype, size in sizes
     )
 
 
-def _exported(cell: Cell, given: Sequence[Tensor]) -> ExportedProgram:
+def _exported(positional: _Positional, given: Sequence[Tensor]) -> ExportedProgram:
     batch = Dim("batch")
     kept = default_decompositions()
     for target in WHOLE:
@@ -104,14 +116,14 @@ def _exported(cell: Cell, given: Sequence[Tensor]) -> ExportedProgram:
     with _silence(), torch.enable_grad():
         try:
             found = export(
-                _Positional(cell),
+                positional,
                 tuple(given),
                 dynamic_shapes=(tuple({0: batch} for _ in given),),
                 strict=False,
             )
             return found.run_decompositions(kept)
         except Exception as error:  # whatever torch raises says that there is no graph
-            raise failed(cell, error) from error
+            raise failed(positional.cell, error) from error
 
 
 @contextmanager
@@ -127,7 +139,7 @@ def _silence() -> Iterator[None]:
         logging.disable(level)
 
 
-def _step(cell: Cell, exported: ExportedProgram) -> Step:
+def _step(cell: Cell, exported: ExportedProgram, constants: Sequence[str]) -> Step:
     """Name the graph's inputs after the cell's, and its outputs too."""
     graph, signature = exported.graph, exported.graph_signature
     tensors: dict[Node, str] = {}
@@ -146,9 +158,9 @@ def _step(cell: Cell, exported: ExportedProgram) -> Step:
     expected = 1 + len(cell.states)
     if len(results) != expected or not all(isinstance(node, Node) for node in results):
         raise refused(cell, f"it returns {len(results)} values", None, f"{expected}: y, the states")
-    for node, name in ((given[0], "x"), *zip(given[1:], cell.states, strict=True)):
+    own = ("x", *cell.states, *constants)
+    for node, name in zip(given, own, strict=True):
         node.name = name
-    own = {"x", *cell.states}
     for node, path in tensors.items():
         node.name = f"{path}_of_cell" if path in own else path
     for node in graph.nodes:
@@ -166,7 +178,8 @@ def _step(cell: Cell, exported: ExportedProgram) -> Step:
         dtype=given[1].meta["val"].dtype,
         states=dict(cell.states),
         x=given[0],
-        before=tuple(given[1:]),
+        before=tuple(given[1:expected]),
+        constants=dict(zip(constants, given[expected:], strict=True)),
         tensors=tensors,
         values=values,
         nodes=reached(results),

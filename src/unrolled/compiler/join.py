@@ -53,6 +53,7 @@ def join(step: Step) -> Step:
         step,
         x=copies[step.x],
         before=tuple(copies[node] for node in step.before),
+        constants={name: copies[node] for name, node in step.constants.items()},
         tensors={copies[node]: path for node, path in step.tensors.items()},
         values={copies[node]: value for node, value in step.values.items()},
         y=results[0],

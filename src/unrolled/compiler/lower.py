@@ -31,6 +31,7 @@ class Lowered:
     tensors: Mapping[str, str]  # parameters and buffers: their names here, and their paths
     values: Mapping[str, Tensor]  # tensors that the step's code makes from numbers
     states: Mapping[str, tuple[int, ...]]
+    constants: Mapping[str, str]  # those of the program: their names there, and in the step
 
 
 def lower(step: Step, parts: Parts) -> Lowered:
@@ -75,7 +76,7 @@ def lower(step: Step, parts: Parts) -> Lowered:
     program = Program(
         dtype="float64" if step.dtype == torch.float64 else "float32",
         inputs=tuple(lowering.inputs),
-        constants=(),
+        constants=tuple(lowering.constants),
         states=tuple(Value(n, rows(prod(size))) for n, size in step.states.items()),
         fixed=tuple(lowering.fixed_values),
         body=tuple(lowering.body),
@@ -91,6 +92,7 @@ def lower(step: Step, parts: Parts) -> Lowered:
         tensors={node.name: path for node, path in step.tensors.items()},
         values={node.name: value for node, value in step.values.items()},
         states=step.states,
+        constants=lowering.names,
     )
 
 

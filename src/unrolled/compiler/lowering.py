@@ -49,6 +49,8 @@ class Lowering:
         self.fixed, self.hoisted = fixed, hoisted
         self.body: list[Operation] = []
         self.inputs: list[Value] = []
+        self.constants: list[Value] = []
+        self.names: dict[str, str] = {}  # of constants: in the program, in the step
         self.fixed_values: list[Value] = []
         self.types: dict[str, Type] = {}
         self.values: dict[Node, Wide | tuple[Wide | None, ...]] = {}
@@ -85,11 +87,20 @@ class Lowering:
     def wide(self, node: Node) -> Wide:
         """Give a node that has rows; what was computed before the loop becomes an input."""
         if node not in self.values:
-            self.values[node] = self._input(node)
+            constant = node in self.step.constants.values()
+            self.values[node] = self._constant(node) if constant else self._input(node)
         value = self.values[node]
         if not isinstance(value, Wide):
             raise self.error(node, "it gives several values")
         return value
+
+    def _constant(self, node: Node) -> Wide:
+        dims = features(node)
+        name = self._name(node.name)
+        self.constants.append(Value(name, rows(prod(dims))))
+        self.names[name] = node.name
+        self.types[name] = rows(prod(dims))
+        return Wide(name, dims, 0)
 
     def _input(self, node: Node) -> Wide:
         if node not in self.before_loop:

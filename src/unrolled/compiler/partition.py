@@ -58,7 +58,7 @@ def partition(step: Step) -> Parts:
     """
     nodes = [node for node in step.nodes if not is_size(node)]
     on_state = _spread(nodes, step.before)
-    on_input = _spread(nodes, [step.x])
+    on_input = _spread(nodes, [step.x, *step.constants.values()])
     feeds = _upstream(step.after)
     free = {n for n in nodes if n not in on_state and n not in on_input}
     free = {n for n in free if _has_rows(n)}  # ones(batch, 5): reads nothing at all

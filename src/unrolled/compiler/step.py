@@ -17,6 +17,7 @@ class Step:
     states: dict[str, tuple[int, ...]]  # size of each, without the batch
     x: Node
     before: tuple[Node, ...]  # the states, in the cell's order
+    constants: dict[str, Node]  # what every step is given alike, by name
     tensors: dict[Node, str]  # parameters and buffers, by their path in the cell
     values: dict[Node, Tensor]  # tensors that the step's code makes from numbers
     nodes: tuple[Node, ...]  # operations in order, each of use

@@ -1,7 +1,15 @@
-"""What a capture depends on: a cell's structure, without the values of its tensors."""
+"""What a capture depends on: a cell's structure, without the values of its parameters."""
 
 import copy
-from collections.abc import Hashable, Iterator
+import pickle
+import types
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from operator import is_
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -11,44 +19,200 @@ from unrolled.errors import CaptureError
 
 NO_PART = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 
+CONSTANT = (
+    *(int, float, complex, str, bytes, bool, types.NoneType, type, torch.dtype, torch.device),
+    *(types.FunctionType, types.BuiltinFunctionType),
+)
+"""Types whose values stay what they are."""
 
-def structure(cell: Cell) -> Hashable:
+
+class Structure:
+    """A structure: it can be compared and hashed, and its hash is computed once."""
+
+    def __init__(self, parts: tuple[Hashable, ...]) -> None:
+        self.parts, self.hash = parts, hash(parts)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Structure) and self.parts == other.parts)
+
+
+def structure(cell: nn.Module) -> Structure:
     """Give what makes the capture of one cell good for another.
 
     Two cells of the same classes, sizes, types, mode and plain attributes share their programs;
-    their parameters and buffers may differ in value, and are tied in the same way. An attribute
-    that cannot be compared, such as a NumPy array, makes the cell its own structure.
+    their parameters and buffers may differ in value, and are tied in the same way. Of other
+    attributes, a tensor is compared by itself and how often it was changed; an object by its own
+    equality if its class defines one and a hash, and by what it pickles to otherwise.
 
     Example:
         >>> from unrolled.zoo import GRU
         >>> [structure(GRU(3, 5)) == structure(GRU(3, hidden)) for hidden in (5, 4)]
         [True, False]
     """
-    return tuple(_described(cell, {}))
+    return Structure(tuple(_described(cell, {})))
 
 
 def _described(module: nn.Module, seen: dict[int, int]) -> Iterator[Hashable]:
     yield type(module)
     for name, value in vars(module).items():
         if name not in NO_PART:
-            yield name, _comparable(value, module)
+            yield name, _comparable(value)
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
         place = seen.setdefault(id(tensor), len(seen))  # the same for tensors that are tied
-        yield name, _comparable(tensor, module), None if tensor is None else place
+        yield name, None if tensor is None else (*_type(tensor), place)
     for name, child in module._modules.items():
         yield name, None if child is None else tuple(_described(child, seen))
 
 
-def _comparable(value: object, module: nn.Module) -> Hashable:
+def _type(tensor: Tensor) -> tuple[Hashable, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.device
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A value, equal to itself only."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _comparable(value: object) -> Hashable:
+    if isinstance(value, nn.Module) or (isinstance(value, Tensor) and value.requires_grad):
+        raise CaptureError(
+            f"a cell cannot be captured that keeps a {type(value).__name__} where its own "
+            "parameters() do not find it: make it an attribute, or an item of an nn.ModuleList or "
+            'nn.ParameterList, or run this cell with backend="eager".'
+        )
     if isinstance(value, Tensor):
-        return tuple(value.shape), value.dtype, value.device
+        return *_type(value), _Same(value), -1 if value.is_inference() else value._version
     if isinstance(value, dict):
-        return tuple((key, _comparable(item, module)) for key, item in value.items())
+        return tuple((key, _comparable(item)) for key, item in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return type(value), tuple(_comparable(item, module) for item in value)
-    if isinstance(value, float):
+        return type(value), tuple(map(_comparable, value))
+    if type(value) is float:
         return repr(value)  # NaN is not equal to itself
-    return type(value), value if isinstance(value, Hashable) else module
+    if type(value) in CONSTANT or isinstance(value, Enum):
+        return type(value), value
+    if isinstance(value, types.MethodType):
+        return value.__func__, _Same(value.__self__)
+    if isinstance(value, partial):
+        return _comparable((value.func, value.args, value.keywords))
+    if type(value).__hash__ not in (None, object.__hash__):
+        return type(value), value
+    try:
+        return type(value), pickle.dumps(value)
+    except Exception:  # whatever pickle raises says that it cannot be told by its contents
+        return type(value), _Same(value)
+
+
+class Trace:
+    """A cell's structure, where its tensors are, and a quick look whether that is still so.
+
+    The look is at the objects that the modules hold, and at the sizes and types of parameters and
+    buffers and which of them are tied. `quick` is False where a module holds an object that could
+    change inside: its structure has to be made anew for every call.
+    """
+
+    def __init__(self, cell: nn.Module) -> None:
+        self.structure, self.quick = structure(cell), True
+        self.kind, self.parts = type(cell), list[tuple[nn.Module, type]]()  # the cell is not kept
+        self.empty: list[object] = []  # containers that hold nothing
+        self.filled: list[tuple[Mapping[Any, object], list[object], list[object]]] = []
+        self.owners: list[tuple[Tensors, list[str], list[Kind | None]]] = []
+        self.places: dict[str, tuple[Tensors, str]] = {}
+        self._module(cell, "")
+        self.ties = self._ties()
+
+    def holds(self, cell: nn.Module) -> bool:
+        """Tell whether the structure of this cell is what it was."""
+        return (
+            type(cell) is self.kind
+            and all(type(part) is kind for part, kind in self.parts)
+            and not any(self.empty)
+            and all(
+                list(held) == keys and all(map(is_, held.values(), values))
+                for held, keys, values in self.filled
+            )
+            and all(
+                list(owner) == names and list(map(_kind, owner.values())) == kinds
+                for owner, names, kinds in self.owners
+            )
+            and self._ties() == self.ties
+        )
+
+    def tensor(self, path: str) -> Tensor:
+        """Give a parameter or a buffer by its path in the cell."""
+        owner, name = self.places[path]
+        found = owner[name]
+        assert found is not None
+        return found
+
+    def _ties(self) -> list[int]:
+        """Number the tensors, those that are tied by the same number."""
+        seen: dict[int, int] = {}
+        return [
+            seen.setdefault(id(tensor), len(seen))
+            for owner, _, _ in self.owners
+            for tensor in owner.values()
+        ]
+
+    def _module(self, module: nn.Module, path: str) -> None:
+        for name, value in vars(module).items():
+            if name not in NO_PART:
+                self._watch(value)
+        self._watch_dict(vars(module))
+        self._watch_dict(module._modules)
+        for owner in (module._parameters, module._buffers):
+            self.owners.append((owner, list(owner), list(map(_kind, owner.values()))))
+            self.places |= {f"{path}{name}": (owner, name) for name in owner}
+        for name, child in module._modules.items():
+            if child is not None:
+                self.parts.append((child, type(child)))
+                self._module(child, f"{path}{name}.")
+
+    def _watch(self, value: object) -> None:
+        """Keep what is needed to see whether a value changes inside."""
+        if isinstance(value, (dict, list, set)) and not value:
+            self.empty.append(value)
+        elif isinstance(value, dict):
+            self._watch_dict(value)
+            for item in value.values():
+                self._watch(item)
+        elif type(value) is tuple:
+            for item in value:
+                self._watch(item)
+        elif type(value) not in CONSTANT and not isinstance(value, Enum):
+            self.quick = False
+
+    def _watch_dict(self, held: Mapping[Any, object]) -> None:
+        self.filled.append((held, list(held), list(held.values())))
+
+
+Tensors = Mapping[str, Tensor | None]
+Kind = tuple[torch.Size, torch.dtype, torch.device]
+
+
+def _kind(tensor: Tensor | None) -> Kind | None:
+    return None if tensor is None else (tensor.shape, tensor.dtype, tensor.device)
+
+
+_TRACES: WeakKeyDictionary[nn.Module, Trace] = WeakKeyDictionary()
+
+
+def trace(cell: nn.Module) -> Trace:
+    """Give the trace of a cell: the last one, if it still holds."""
+    found = _TRACES.get(cell)
+    if found is None or not (found.quick and found.holds(cell)):
+        found = _TRACES[cell] = Trace(cell)
+    return found
 
 
 def skeleton(cell: Cell) -> Cell:
@@ -78,7 +242,10 @@ def skeleton(cell: Cell) -> Cell:
 
 
 def _like(tensor: Tensor, random: torch.Generator) -> Tensor:
-    if not tensor.is_floating_point():
-        return torch.zeros_like(tensor) if tensor.is_meta else tensor.detach().clone()
-    numbers = torch.rand(tensor.shape, generator=random, dtype=torch.float64)
-    return (0.2 + 0.6 * numbers).to(tensor)
+    """Give a tensor of the same shape, type and device; a tracer may have hidden the numbers."""
+    if tensor.is_floating_point():
+        numbers = 0.2 + 0.6 * torch.rand(tensor.shape, generator=random, dtype=torch.float64)
+        return numbers.to(tensor.device, tensor.dtype)
+    if tensor.is_meta or type(tensor) not in (Tensor, nn.Parameter):
+        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    return tensor.detach().clone()

@@ -54,7 +54,7 @@ def examine(
     lag: int | None = None,
 ) -> Examination:
     """Take all that the doctor looks at; arguments and errors as for `diagnose`."""
-    with torch.enable_grad(), _no_subnormals():
+    with torch.enable_grad(), no_subnormals():
         seen = record(run, model)
         loss = seen.result
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -75,7 +75,7 @@ def treat(examination: Examination) -> list[Finding]:
 
 
 @contextmanager
-def _no_subnormals() -> Iterator[None]:
+def no_subnormals() -> Iterator[None]:
     """Take numbers below the smallest normal float for zero, inside.
 
     A gradient that vanishes becomes such numbers, and a processor takes many times as long over
@@ -92,12 +92,12 @@ def _no_subnormals() -> Iterator[None]:
 def _examined(seen: Recording, loss: Tensor) -> tuple[Examined, ...]:
     followed = [r for r in seen.recurrences if r.leaves is not None]
     if not loss.requires_grad or len(followed) < len(seen.recurrences):
-        return tuple(Examined(r, None, None) for r in seen.recurrences)
+        return tuple(Examined(r, None, None, {}) for r in seen.recurrences)
     by_loss = gradients(seen, loss)
     norms = [torch.stack([*g.norms.values()]).square().sum(0).sqrt() for g in by_loss]
     return tuple(
-        Examined(r, carried(r), averaged(n, r.active))
-        for r, n in zip(seen.recurrences, norms, strict=True)
+        Examined(r, carried(r), averaged(n, r.active), {name: g.mean(name) for name in g.norms})
+        for r, n, g in zip(seen.recurrences, norms, by_loss, strict=True)
     )
 
 

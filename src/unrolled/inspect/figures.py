@@ -49,6 +49,21 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Band:
+    """What lies between two curves: its name and, at each x, where it begins and ends."""
+
+    name: str
+    x: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not len(self.x) == len(self.low) == len(self.high):
+            found = f"band {self.name!r} has {len(self.x)} x, {len(self.low)} low"
+            raise ShapeError(f"{found} and {len(self.high)} high; give one of each")
+
+
+@dataclass(frozen=True)
 class Bar:
     """One row of a bar table: a value >= 0, its interval if known; a baseline is drawn muted."""
 
@@ -196,9 +211,15 @@ def _curve(series: Series, log: bool) -> _Curve:
 
 
 def line_chart(
-    series: Sequence[Series], *, x_label: str, y_label: str, title: str, log_y: bool = False
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    log_y: bool = False,
+    bands: Sequence[Band] = (),
 ) -> Markup:
-    """Draw named curves on common axes, with their values on hover.
+    """Draw named curves on common axes, with their values on hover, and shaded bands behind them.
 
     A point that is not finite, or not positive on a logarithmic axis, is left out and parts its
     curve. A chart of more than 400 different x answers the pointer at evenly chosen ones.
@@ -209,10 +230,20 @@ def line_chart(
     """
     curves = [_curve(one, log_y) for one in series]
     points = list(chain.from_iterable(curve.points for curve in curves))
-    y = _y_axis([y for _, y in points], log_y)
+    edges = [_edges(band, log_y) for band in bands]
+    y = _y_axis([y for _, y in points + list(chain.from_iterable(edges))], log_y)
     x = _x_axis([x for x, _ in points], start=16 + 9 * max(map(len, y.labels)))
     texts, size = (title, x_label, y_label), (WIDTH, HEIGHT)
-    return macros()["line_chart"](*texts, size, x, y, curves, _strips(curves, x))
+    shades = [(band.name, edge) for band, edge in zip(bands, edges, strict=True)]
+    return macros()["line_chart"](*texts, size, x, y, curves, _strips(curves, x), shades)
+
+
+def _edges(band: Band, log: bool) -> list[tuple[float, float]]:
+    """Go along a band's high edge and back along its low one, past what cannot be drawn."""
+    there = list(zip(band.x, band.high, strict=True))
+    back = list(zip(band.x, band.low, strict=True))[::-1]
+    least = 1 / LARGEST if log else -LARGEST
+    return [(float(x), float(y)) for x, y in there + back if least < y < LARGEST]
 
 
 @dataclass(frozen=True)
@@ -243,11 +274,13 @@ def heat_map(
     title: str,
     row_title: str,
     column_title: str,
+    verb: str = "looks at",
 ) -> Markup:
     """Draw weights as a table of shaded cells, one row per thing that looks at the columns.
 
     values (rows, columns) in 0..1; the larger the weight, the stronger the shade; one that is not
-    finite is struck out. Raises ShapeError if values do not have one weight per row and column.
+    finite is struck out. verb says what a row does to a column. Raises ShapeError if values do not
+    have one weight per row and column.
 
     >>> table = heat_map(["OW"], ["o"], [[0.83]], title="o", row_title="", column_title="")
     >>> "OW looks at o: 0.83" in table
@@ -265,7 +298,7 @@ def heat_map(
         for label, own, most in zip(rows, weights, finite, strict=True)
     ]
     tall = max(map(len, names), default=0) > 3
-    return macros()["heat_map"](title, row_title, column_title, names, body, tall)
+    return macros()["heat_map"](title, row_title, column_title, names, body, tall, verb)
 
 
 def _symbol(label: str) -> str:

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from unrolled.inspect.findings import Examination, Examined, Finding
 from unrolled.inspect.gates import Gate
-from unrolled.inspect.through_time import steps_above
 
-SHORTEST = 8  # steps back; of shorter sequences no reach is judged
 EXPLODED = 100.0  # times what the gradient was at the last step
 VANISHED = 0.01  # of what it was there
 REACH = 1 / 3  # of the sequence that a state should reach back
@@ -44,6 +42,7 @@ def non_finite(examination: Examination) -> Iterator[Finding]:
             f"The first NaN or infinity is in row {trouble.row} of the batch; {origin}.",
             next(do for where, do in ORIGINS.items() if (trouble.given or "").startswith(where)),
             {"step": trouble.step, "row": trouble.row},
+            first.name,
         )
     elif not math.isfinite(examination.loss):
         yield Finding(
@@ -58,7 +57,7 @@ def non_finite(examination: Examination) -> Iterator[Finding]:
 def exploding(examination: Examination) -> Iterator[Finding]:
     """A gradient that grows on its way back through time."""
     for examined in _reached(examination):
-        back, steps = _median_row(examined)
+        back, steps = examined.grown()
         if not (back.isfinite().all() and float(back.max()) < EXPLODED):
             worst = int(torch.where(back.isfinite(), back, math.inf).argmax())
             from_end = int((~(back < 10)).nonzero()[0])
@@ -79,13 +78,14 @@ def exploding(examination: Examination) -> Iterator[Finding]:
                     "step": steps - from_end,
                     "clip": clip,
                 },
+                examined.name,
             )
 
 
 def vanishing(examination: Examination) -> Iterator[Finding]:
     """A gradient that is lost on its way back through time."""
     for examined in _reached(examination):
-        reached, steps = _reach(examined)
+        reached, steps = examined.reach(VANISHED)
         if reached < REACH * steps:
             gate = next((g for g in examined.recurrence.gates.values() if g.keeps), None)
             yield Finding(
@@ -99,6 +99,7 @@ def vanishing(examination: Examination) -> Iterator[Finding]:
                 else f"If the task needs more, start the bias of {gate.name} at {_open(gate)}, or "
                 "shorten the way: attention, or fewer steps.",
                 {"reach": reached, "steps": steps},
+                examined.name,
             )
 
 
@@ -120,6 +121,7 @@ def saturated(examination: Examination) -> Iterator[Finding]:
                         "right": float(gate.right.mean()),
                         "units on one side all the time": gate.stuck,
                     },
+                    f"{examined.name}: {gate.name}",
                 )
 
 
@@ -137,13 +139,14 @@ def dead(examination: Examination) -> Iterator[Finding]:
                     "Lower the learning rate, start their biases at 0 or a little above, or use a "
                     "tanh or a leaky ReLU.",
                     {"dead": count, "units": units},
+                    f"{examined.name}: {gate.name}",
                 )
 
 
 def forget_bias(examination: Examination) -> Iterator[Finding]:
     """A gate that should keep its state and starts closed, where memory is short."""
     for examined in _reached(examination):
-        reached, steps = _reach(examined)
+        reached, steps = examined.reach(VANISHED)
         for gate in examined.recurrence.gates.values():
             if gate.bias is None or gate.half_lives is None or reached >= REACH * steps:
                 continue
@@ -158,6 +161,7 @@ def forget_bias(examination: Examination) -> Iterator[Finding]:
                     f"Start the bias of {gate.name} at {_open(gate)} (Gers et al. 2000; "
                     "Jozefowicz et al. 2015); the LSTM of unrolled.zoo does.",
                     {"bias": bias, "half-life": half_life, "steps": steps},
+                    f"{examined.name}: {gate.name}",
                 )
 
 
@@ -179,6 +183,7 @@ def chrono(examination: Examination) -> Iterator[Finding]:
                     f"{lag - 1}, drawn for each unit, and that of an input gate at its negative "
                     "(chrono initialisation, Tallec & Ollivier 2018, arXiv:1804.11188).",
                     {"longest half-life": longest, "lag": lag},
+                    f"{examined.name}: {gate.name}",
                 )
 
 
@@ -216,34 +221,7 @@ ILLNESSES: dict[str, Callable[[Examination], Iterator[Finding]]] = {
 
 def _reached(examination: Examination) -> Iterator[Examined]:
     """Give the recurrences whose reach can be judged."""
-    for examined in examination.recurrences:
-        runs = examined.recurrence.active.sum(0) > SHORTEST
-        if examined.back is not None and examined.recurrence.trouble is None and bool(runs.any()):
-            yield examined
-
-
-def _rows(examined: Examined) -> tuple[Tensor, Tensor]:
-    """Give the gradients back through time, over those at the last step, and the steps back."""
-    assert examined.back is not None
-    steps = examined.recurrence.active.sum(0) - 1
-    long = steps >= SHORTEST
-    back = examined.back[:, long]
-    return back / back[0].clamp_min(torch.finfo(back.dtype).tiny), steps[long]
-
-
-def _median_row(examined: Examined) -> tuple[Tensor, int]:
-    """Give the median over rows of how the gradient grew, and the steps back of the median row."""
-    back, steps = _rows(examined)
-    middle = int(steps.median())
-    runs = torch.arange(middle + 1, device=back.device)[:, None] <= steps
-    grown = torch.where(runs, back[: middle + 1], math.nan)
-    return grown.nanmedian(1).values, middle
-
-
-def _reach(examined: Examined) -> tuple[float, float]:
-    """Give the median reach of the last states, and the median number of steps there are."""
-    back, steps = _rows(examined)
-    return float(steps_above(back, VANISHED).median()), float(steps.median())
+    return (examined for examined in examination.recurrences if examined.judged)
 
 
 def _clip(examination: Examination, examined: Examined) -> float:

@@ -51,12 +51,13 @@ class Opened(Cell):
         """Give the cell's own."""
         return self.inner.initial_state(batch, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *state: Tensor, **constants: Tensor) -> tuple[Tensor, ...]:
         """Take the captured step; a new state is what it was and what x brings for it."""
         step = self.graph.step
         own, *added = x.split(widths(self.inner, self.features), -1)
         values: dict[Node, Tensor] = {step.x: own.unflatten(-1, self.features)}
         values |= dict(zip(step.before, state, strict=True))
+        values |= {node: constants[name] for name, node in step.constants.items()}
         values |= {node: attrgetter(path)(self.inner) for node, path in step.tensors.items()}
         values |= step.values
         adds = dict(zip(step.after, added, strict=True))

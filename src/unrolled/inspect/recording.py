@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unrolled.backends import BACKENDS, Backend, Call, Result
 from unrolled.cell import Cell, State
 from unrolled.compiled import CACHE
+from unrolled.compiler import trace
 from unrolled.errors import CaptureError, ConfigError
 from unrolled.inspect.gates import Gate, gates
 from unrolled.inspect.nonfinite import NonFinite, first_non_finite
@@ -39,6 +40,7 @@ class Recurrence:
     trouble: NonFinite | None  # where the first number that is none appeared
     last: State  # after each sequence's own last step, (batch, *size); autograd follows it
     leaves: "Leaves | None"  # what gradients are taken by
+    resets: Tensor | None = None  # (time, batch) bool: the state begins anew before these steps
 
     @property
     def time(self) -> int:
@@ -53,6 +55,15 @@ class Recurrence:
         if self.lengths is None:
             return (steps >= 0).expand(first.shape[:2])
         return steps < self.lengths
+
+    @property
+    def spans(self) -> Tensor:
+        """How many steps each row's last state comes from, (batch,): those from its last reset."""
+        ends = self.active.sum(0)
+        if self.resets is None or not self.time:
+            return ends
+        steps = torch.arange(self.time, device=ends.device)[:, None]
+        return ends - torch.where(self.resets & self.active, steps, 0).amax(0)
 
     def activation_norms(self) -> State:
         """Give the norm of each state at every step, (time, batch) each, 0 behind an end."""
@@ -170,6 +181,7 @@ def record(
             trouble=first_non_finite(cell, call, seen),
             last=dict(zip(cell.states, result.state, strict=True)),
             leaves=leaves,
+            resets=call.resets,
         )
         notes.append(recurrence)
         return result if call.keep_states else replace(result, states=None)
@@ -225,12 +237,11 @@ def _run(
 
 def _run_opened(run_row: Backend, cell: Cell, call: Call) -> tuple[Result, Leaves | None]:
     """Run the captured step with its states opened."""
-    if call.constants:
-        return run_row(cell, call), None  # raises: no program reads constants
     if not call.xs.is_floating_point():
         raise CaptureError(f"{type(cell).__name__} reads whole numbers: no kernel opens its states")
     features = call.xs.shape[2:]
-    step = CACHE.get(cell, call.xs.new_empty(0, *features), call.state).captured
+    structure = trace(cell).structure
+    step = CACHE.get(cell, structure, call.xs, call.state, call.constants).captured
     opened = Opened(cell, step, features).train(cell.training)
     added = call.xs.new_zeros(*call.xs.shape[:2], sum(widths(cell, features)[1:]))
     added.requires_grad_()

@@ -1,15 +1,18 @@
 """`RNN`, `LSTM` and `GRU`: torch.nn's layers, run by unrolled's cells.
 
-Each is a subclass of torch.nn's class of that name and replaces its forward alone, so a model keeps
-its constructor calls, its parameters and its `state_dict`::
+Each takes the arguments of torch.nn's class of that name and has its parameters, so a model keeps
+its constructor calls and its `state_dict`::
 
     from unrolled import LSTM  # was: from torch.nn import LSTM
+
+All are `torch.nn.RNNBase`; they are no `torch.nn.LSTM` and so on, because `torch.compile` refuses
+whatever is one.
 
 torch.nn stacks the matrices of all gates in one parameter; `CELLS` and `MATRICES` say how it is cut
 into the matrices of a cell of the zoo. The cut is a view, so gradients arrive in the parameter.
 
-They depart from torch.nn in: time may be 0; under autocast a state may stay float32; TorchScript
-cannot compile them.
+They depart from torch.nn in: time may be 0; under autocast they run in their parameters' type;
+TorchScript cannot compile them.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +27,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import zoo
+from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
 from unrolled.layers.ragged import pack, reverse, unpack
 from unrolled.recurrence import unroll
@@ -53,6 +57,9 @@ Hidden = tuple[Tensor, ...]
 class _DropIn(nn.RNNBase):
     """What the three classes share: torch.nn's arguments and results around `unroll`."""
 
+    original: type[nn.RNNBase]
+    """torch.nn's class: its errors are given in its own words."""
+
     backend = "auto"
     """The backend that `unroll` is given; set it on the class or on one module."""
 
@@ -71,12 +78,13 @@ class _DropIn(nn.RNNBase):
         Raises:
             RuntimeError, ValueError: a shape or a type does not fit; the errors are torch.nn's.
         """
-        self._update_flat_weights()
+        if not torch.compiler.is_compiling():
+            self._update_flat_weights()
         if isinstance(input, PackedSequence):
             return self._run_packed(input, hx)
         rank = input.dim()
         if rank not in (2, 3) or (hx is not None and any(h.dim() != rank for h in _hidden(hx))):
-            return super().forward(input, hx)  # torch.nn refuses it in its own words
+            return self.original.forward(self, input, hx)  # which refuses it
         return self._run_padded(input, hx) if rank == 3 else self._run_single(input, hx)
 
     def _run_single(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
@@ -108,9 +116,7 @@ class _DropIn(nn.RNNBase):
         lengths: Tensor | None,
         drop: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Hidden]:
-        weights: dict[str, Any] = dict(
-            zip(self._flat_weights_names, self._flat_weights, strict=True)
-        )
+        weights = self._weights()
         lasts: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
@@ -127,18 +133,21 @@ class _DropIn(nn.RNNBase):
                 xs = drop(xs)
         return xs, tuple(torch.stack([last[name] for last in lasts]) for name in lasts[0])
 
+    def _weights(self) -> dict[str, Any]:
+        """Give the parameters, or what a parametrization makes of them, by their names."""
+        if torch.compiler.is_compiling():  # the list holds weak references, which it cannot follow
+            return {name: getattr(self, name) for name in self._flat_weights_names}
+        return dict(zip(self._flat_weights_names, self._flat_weights, strict=True))
+
     def _run_cell(
         self, xs: Tensor, hidden: Hidden | None, lengths: Tensor | None, named: Mapping[str, Tensor]
     ) -> tuple[Tensor, State]:
-        sizes = (xs.shape[-1], self.hidden_size)
+        kind, sizes = self.mode, (self.hidden_size,)
         if self.proj_size:
-            template = _template("LSTM projected", self.bias, *sizes, self.proj_size)
-        else:
-            template = _template(self.mode, self.bias, *sizes)
-        with template.lock:
-            return functional_call(
-                template, template.cut(named), (xs, hidden, lengths, self.backend)
-            )
+            kind, sizes = "LSTM projected", (self.hidden_size, self.proj_size)
+        given = {"hidden": hidden, "lengths": lengths}
+        given = {name: value for name, value in given.items() if value is not None}
+        return opaque(_run_lent)(kind, self.bias, sizes, self.backend, xs, named, **given)
 
     def _checked(self, input: Tensor, hx: Any, batch_sizes: Tensor | None) -> Hidden | None:
         """Give hx as a tuple, or let torch.nn raise its error."""
@@ -152,7 +161,7 @@ class _DropIn(nn.RNNBase):
         return hidden if self.mode == "LSTM" else hidden[0]
 
 
-class RNN(_DropIn, nn.RNN):
+class RNN(_DropIn):
     """`torch.nn.RNN`, run by `zoo.Elman`: its arguments, parameters, results and errors.
 
     Elman 1990, doi:10.1207/s15516709cog1402_1.
@@ -164,8 +173,28 @@ class RNN(_DropIn, nn.RNN):
         (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
     """
 
+    original = nn.RNN
 
-class LSTM(_DropIn, nn.LSTM):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        _refuse_projection(kwargs)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'."
+            )
+        mode = f"RNN_{nonlinearity.upper()}"
+        super().__init__(mode, input_size, hidden_size, num_layers, *args, **kwargs)
+        self.nonlinearity = nonlinearity
+
+
+class LSTM(_DropIn):
     """`torch.nn.LSTM`, run by `zoo.LSTM` or `zoo.LSTMP`: its arguments, parameters and errors.
 
     Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; with ``proj_size`` Sak, Senior &
@@ -180,8 +209,15 @@ class LSTM(_DropIn, nn.LSTM):
         (torch.Size([7, 2, 5]), torch.Size([2, 2, 5]), torch.Size([2, 2, 5]))
     """
 
+    original = nn.LSTM
+    check_forward_args = nn.LSTM.check_forward_args  # pyright: ignore[reportAssignmentType]
+    get_expected_cell_size = nn.LSTM.get_expected_cell_size
 
-class GRU(_DropIn, nn.GRU):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__("LSTM", *args, **kwargs)
+
+
+class GRU(_DropIn):
     """`torch.nn.GRU`, run by `zoo.GRU`: its arguments, parameters, results and errors.
 
     Cho et al. 2014, arXiv:1406.1078.
@@ -192,6 +228,17 @@ class GRU(_DropIn, nn.GRU):
         >>> ys.shape, h.shape
         (torch.Size([7, 2, 10]), torch.Size([2, 2, 5]))
     """
+
+    original = nn.GRU
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _refuse_projection(kwargs)
+        super().__init__("GRU", *args, **kwargs)
+
+
+def _refuse_projection(kwargs: Mapping[str, Any]) -> None:
+    if "proj_size" in kwargs:
+        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
 
 
 class _Template(nn.Module):
@@ -207,7 +254,11 @@ class _Template(nn.Module):
         self.cell, self.gates, self.lock = cell, gates, RLock()
 
     def forward(
-        self, xs: Tensor, hidden: Hidden | None, lengths: Tensor | None, backend: str
+        self,
+        xs: Tensor,
+        backend: str,
+        hidden: Hidden | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
         return unroll(self.cell, xs, state, lengths=lengths, backend=backend)
@@ -221,6 +272,22 @@ class _Template(nn.Module):
             for gate, matrix in zip(gates, stacked.chunk(len(gates)), strict=True):
                 parameters[f"cell.{symbol}{gate}.{kind}"] = matrix
         return parameters
+
+
+def _run_lent(
+    kind: str,
+    bias: bool,
+    sizes: tuple[int, ...],
+    backend: str,
+    xs: Tensor,
+    named: Mapping[str, Tensor],
+    **given: Any,
+) -> tuple[Tensor, State]:
+    """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
+    inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
+    template = _template(kind, bias, int(inputs), *sizes)
+    with template.lock:
+        return functional_call(template, template.cut(named), (xs, backend), given)
 
 
 @cache

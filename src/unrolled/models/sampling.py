@@ -50,14 +50,23 @@ def sample(
     starts = limits.cumsum(0) - limits
 
     def draw(scores: Tensor, alive: Tensor, t: int) -> Tensor:
-        return _draw(scores, draws[starts[alive] + t], temperature, top_k, top_p)
+        return draw_symbols(scores, draws[starts[alive] + t], temperature, top_k, top_p)
 
     task = Task(step, state, constants, limits, bos, eos)
     return [found for [found] in search(task, draw=draw)]
 
 
-def _draw(scores: Tensor, draws: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Symbols (rows, 1) by inverting, at `draws` in [0, 1), the distribution that is left."""
+def draw_symbols(
+    scores: Tensor, draws: Tensor, temperature: float, top_k: int, top_p: float
+) -> Tensor:
+    """Give symbols (rows, 1) by inverting, at draws in [0, 1), the distribution that is left.
+
+    scores: (rows, symbols) log-probabilities, or any numbers that differ from them by a constant;
+    draws: (rows,). The settings are those of `sample`, and must be in their ranges.
+
+    >>> draw_symbols(torch.tensor([[0.1, 0.6, 0.3]]).log(), torch.tensor([0.7]), 1.0, 0, 1.0)
+    tensor([[2]])
+    """
     ordered, symbols = scores.sort(dim=1, descending=True, stable=True)
     ordered = ordered[:, : top_k or None]
     # Where nothing is possible, or the temperature underflows, these are NaN: the first is drawn.

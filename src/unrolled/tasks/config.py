@@ -1,14 +1,11 @@
-"""What a run of a task is told: nested settings, each a flag and a line of TOML."""
+"""Settings that every task has: how to train. Those of its own stand in the task's folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from typing import Literal
 
 from unrolled.errors import ConfigError
-
-Unit = Literal["characters", "tokens", "pieces"]
 
 Range = tuple[str, Callable[[float], bool]]  # in words, and the test; NaN and infinity fail all
 POSITIVE: Range = ("above 0", lambda value: 0 < value < inf)
@@ -24,10 +21,10 @@ def check(settings: object, ranges: Mapping[str, Range]) -> None:
     """Raise a ConfigError that names the first setting outside of its range.
 
     Example:
-        >>> check(Search(width=5), {"width": FROM_ONE})
-        >>> Search(width=0)
+        >>> check(Training(batch=8), {"batch": FROM_ONE})
+        >>> Training(batch=0)
         Traceback (most recent call last):
-        unrolled.errors.ConfigError: width is 0; give a number at least 1
+        unrolled.errors.ConfigError: batch is 0; give a number at least 1
     """
     for name, (words, holds) in ranges.items():
         value = getattr(settings, name)
@@ -36,84 +33,17 @@ def check(settings: object, ranges: Mapping[str, Range]) -> None:
 
 
 @dataclass(frozen=True)
-class Data:
-    """The pairs to learn from, and how their text is cut into symbols."""
-
-    train: Path | None = None
-    """Pairs to learn from: TSV (source TAB target) or JSON lines, plain or .gz."""
-    dev: Path | None = None
-    """Pairs to choose the best weights by; without it, a twentieth of the sources is held out."""
-    source_field: str = "source"
-    """Name of the source in JSON lines."""
-    target_field: str = "target"
-    """Name of the target in JSON lines."""
-    source_unit: Unit = "characters"
-    """What a symbol of the source is; pieces are learnt with sentencepiece."""
-    target_unit: Unit = "tokens"
-    """What a symbol of the target is; tokens are what white space separates."""
-    source_size: int = 8000
-    """Symbols of the source's vocabulary at most."""
-    target_size: int = 8000
-    """Symbols of the target's vocabulary at most."""
-    normalize: Literal["none", "nfc", "nfd"] = "nfc"
-    """Unicode form that sources and targets are brought into; nfd parts letters from accents."""
-    max_line: int = 20_000
-    """Characters of the longest line; a longer one is an error."""
-
-    def __post_init__(self) -> None:
-        check(self, {"source_size": SIZE, "target_size": SIZE, "max_line": FROM_ONE})
-
-
-@dataclass(frozen=True)
-class Model:
-    """The encoder-decoder with attention."""
-
-    cell: str = "LSTM"
-    """Cell on both sides: a name of the zoo, or module:Class for your own."""
-    decoder_cell: str | None = None
-    """Cell of the decoder, where it is another."""
-    embedding: int = 128
-    """Features of a symbol."""
-    hidden: int = 256
-    """Units of the decoder."""
-    encoder_hidden: int | None = None
-    """Units of the encoder in each direction; None takes half of those of the decoder."""
-    encoder_layers: int = 1
-    """Layers of the encoder, each in both directions."""
-    decoder_layers: int = 1
-    """Layers of the decoder."""
-    attention: Literal["luong", "bahdanau"] = "luong"
-    """Attention after the recurrence, or inside its step."""
-    score: Literal["dot", "scaled_dot", "general", "scaled_general", "additive"] = "scaled_general"
-    """How attention compares."""
-    dropout: float = 0.2
-    """Share of features dropped."""
-
-    def __post_init__(self) -> None:
-        check(
-            self,
-            {
-                "embedding": FROM_ONE,
-                "hidden": FROM_ONE,
-                "encoder_layers": FROM_ONE,
-                "decoder_layers": FROM_ONE,
-                "dropout": SHARE,
-            },
-        )
-
-
-@dataclass(frozen=True)
 class Training:
     """The training loop."""
 
     epochs: float = 10.0
-    """Times that the training pairs are seen."""
+    """Times that all that is learnt from is seen."""
     least_steps: int = 0
-    """Steps at least, however few pairs an epoch has."""
+    """Steps at least, however short an epoch is."""
     minutes: float = 0.0
     """Plan for at most this long, anew after every scoring; 0 is no limit."""
     batch: int = 256
-    """Pairs in a step."""
+    """Items in a step."""
     learning_rate: float = 2e-3
     """Highest learning rate of AdamW."""
     warmup: int = 300
@@ -126,18 +56,16 @@ class Training:
     """Norm that the gradient is clipped to."""
     smoothing: float = 0.1
     """Label smoothing: probability spread over all symbols."""
-    sampling: float = 0.0
-    """Scheduled sampling: probability of feeding back the model's own symbol, at the end."""
     average: float = 0.998
     """Decay of the average of weights that is scored and kept; 0 keeps the last weights."""
     patience: int = 0
     """Scorings without a better one before training stops; 0 never stops early."""
     score_every: float = 1.0
-    """Epochs between scorings of the dev pairs."""
+    """Epochs between scorings of the dev data."""
     score_steps: int = 200
     """Steps between scorings at least."""
     score_items: int = 2000
-    """Dev sources that are scored at most."""
+    """Dev items that are scored at most."""
     keep_every: float = 30.0
     """Seconds between checkpoints."""
     keep: int = 3
@@ -152,6 +80,8 @@ class Training:
     """bfloat16 is mixed precision; auto takes it where a GPU has it."""
     tensorboard: bool = False
     """Also write curves for TensorBoard into the run."""
+    watch: bool = False
+    """Let a doctor look at a batch now and then, and note what is wrong."""
 
     def __post_init__(self) -> None:
         check(
@@ -167,7 +97,6 @@ class Training:
                 "weight_decay": FROM_ZERO,
                 "clip": POSITIVE,
                 "smoothing": SHARE,
-                "sampling": SHARE,
                 "average": SHARE,
                 "patience": FROM_ZERO,
                 "score_every": POSITIVE,
@@ -182,63 +111,15 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Search:
-    """How predictions are looked for."""
+class InspectConfig:
+    """Look inside a run: what is wrong through time, on a page with pictures."""
 
-    width: int = 5
-    """Width of the beam; 1 is greedy search."""
-    length_penalty: float = 0.6
-    """Exponent of Wu et al. 2016, eq. 14; 0 compares plain sums, which favours short ones."""
-    length_ratio: float = 2.0
-    """Symbols of a prediction at most, for each symbol of the source (and ten more)."""
-
-    def __post_init__(self) -> None:
-        check(self, {"width": FROM_ONE, "length_penalty": FROM_ZERO, "length_ratio": POSITIVE})
-
-
-@dataclass(frozen=True)
-class Seq2SeqConfig:
-    """Train a sequence-to-sequence model with attention on pairs of texts."""
-
-    run: Path = Path("runs/seq2seq")
-    """Folder of the run: settings, weights, checkpoints, metrics, report."""
-    resume: bool = False
-    """Go on with a run that was stopped, with the settings it has."""
-    data: Data = field(default_factory=Data)
-    model: Model = field(default_factory=Model)
-    training: Training = field(default_factory=Training)
-    search: Search = field(default_factory=Search)
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Score a run on pairs; by default, on those that it chose its weights by."""
-
-    data: Path | None = None
-    """Pairs to score on: TSV or JSON lines, plain or .gz."""
-    predictions: Path | None = None
-    """Also write source, prediction and references here, tab-separated."""
-    width: int = 0
-    """Width of the beam; 0 takes the run's, 1 is greedy search."""
+    rows: int = 32
+    """Items of the batch that is looked at."""
+    lag: int = 0
+    """Steps over which the task is known to need memory; 0: not known."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        check(self, {"width": FROM_ZERO})
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Predict for each line of FILE, or of standard input, as soon as it is there."""
-
-    best: int = 1
-    """Predictions for each line; more than one are written with their source and score."""
-    format: Literal["text", "tsv", "jsonl"] = "text"
-    """text: the prediction; tsv: source, prediction, score; jsonl: all, with attention weights."""
-    width: int = 5
-    """Width of the beam; 1 is greedy search."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
-
-    def __post_init__(self) -> None:
-        check(self, {"best": FROM_ONE, "width": FROM_ONE})
+        check(self, {"rows": FROM_ONE, "lag": FROM_ZERO})

@@ -1,6 +1,5 @@
 """What is installed here, and what a run is, for people to read."""
 
-import json
 import platform
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import torch
 
 from unrolled import __version__
 from unrolled.backends import BACKENDS
-from unrolled.errors import RunError
-from unrolled.tasks.presets import PRESETS
+from unrolled.tasks.kinds import NAMES, find_kind
 from unrolled.tasks.progress import clock
 from unrolled.tasks.run import Run
+from unrolled.tasks.scores import figures_of, in_words, load_scores
 from unrolled.tasks.trained import resume_command
 from unrolled.zoo import CELLS
 
@@ -30,7 +29,11 @@ def installation() -> str:
             "gpu": ", ".join(f"cuda:{i} {name}" for i, name in enumerate(cards)) or "none",
             "backends": ", ".join(BACKENDS),
             "cells": ", ".join(CELLS),
-            "presets": ", ".join(PRESETS),
+            "presets": "; ".join(
+                f"{name}: {', '.join(presets)}"
+                for name in NAMES
+                if (presets := find_kind(name).presets)
+            ),
         }
     )
 
@@ -44,31 +47,23 @@ def run_summary(path: Path) -> str:
     run = Run.open(path)
     rows: dict[str, str] = {}
     if metrics := run.metrics():
-        last, best = metrics[-1], min(metrics, key=lambda record: record["symbol_error_rate"])
+        last, first = metrics[-1], next(iter(figures_of(metrics[-1])))
+        best = min(metrics, key=lambda record: record[first])
         rows["trained"] = (
             f"{last['step']:,} steps, {last['epoch']:.1f} epochs, {clock(last['seconds'])}"
         )
-        rows["best"] = f"step {best['step']:,}: {_rates(best)} (dev, greedy)"
+        rows["best"] = f"step {best['step']:,}: {in_words(figures_of(best), ', ')} (dev)"
     else:
         rows["trained"] = "not yet scored"
-    for file in sorted(run.path.glob("scores-*.json")):
-        try:
-            scores = json.loads(file.read_bytes())
-            rows[file.stem.replace("-", " ", 1)] = (
-                f"{_rates(scores)} ({scores['data']}, beam {scores['width']})"
-            )
-        except (ValueError, KeyError, TypeError):
-            raise RunError(f"{file}: holds no scores; delete it, and evaluate again") from None
+    for name, record in load_scores(run).items():
+        data = record.pop("data")
+        numbers = {key: value for key, value in record.items() if isinstance(value, float)}
+        rows[f"scores {name}"] = f"{in_words(figures_of(numbers), ', ')} ({data})"
     if run.report.exists():
         rows["report"] = str(run.report)
     else:
         rows["unfinished"] = f"go on with {resume_command(path)}"
     return f"{run.config.read_text(encoding='utf-8').rstrip()}\n\n{_table(rows)}"
-
-
-def _rates(record: dict[str, float]) -> str:
-    words, symbols = record["word_error_rate"], record["symbol_error_rate"]
-    return f"word error rate {words:.2%}, symbol error rate {symbols:.2%}"
 
 
 def _table(rows: dict[str, str]) -> str:

@@ -10,9 +10,10 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from unrolled.tasks.scores import figures_of, in_words
+
 LINE_EVERY = 20.0  # seconds between lines where there is no terminal
 SMOOTH = 0.95  # of the loss and the speed that are shown
-NOT_FIGURES = {"step", "epoch", "seconds", "learning_rate", "train_loss"}  # what leads to a score
 
 
 class Progress:
@@ -82,11 +83,7 @@ class Progress:
 
     def scored(self, record: Mapping[str, float], better: bool) -> None:
         """Say what a scoring gave."""
-        figures = "  ".join(
-            f"{name.replace('_', ' ')} " + (f"{value:.2%}" if "rate" in name else f"{value:.4g}")
-            for name, value in record.items()
-            if name not in NOT_FIGURES
-        )
+        figures = in_words(figures_of(record))
         self.note(
             f"step {record['step']:,}  epoch {record['epoch']:.1f}  {clock(record['seconds'])}  "
             f"loss {record['train_loss']:.3f}  {figures}{'  (best so far)' if better else ''}"

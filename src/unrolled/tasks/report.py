@@ -1,186 +1,66 @@
-"""The page about a run: how it learnt, where it looks, what it gets wrong."""
+"""What the page about a run shows whatever its task: how it learnt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from unrolled.inspect import figures, page
-from unrolled.tasks.config import Seq2SeqConfig
-from unrolled.tasks.evaluate import Evaluation
-from unrolled.tasks.metrics import ErrorRates, confusions, edit_distance, wilson
-from unrolled.tasks.progress import clock
 from unrolled.tasks.run import Run
-from unrolled.tasks.seq2seq import Prediction
-from unrolled.tasks.train import Standing
-
-MAPS = 12  # attention maps shown
-WORST = 25  # mistakes shown
-CONFUSED = 15  # confusions shown
+from unrolled.tasks.scores import is_share
+from unrolled.tasks.standing import Standing
+from unrolled.tasks.watcher import findings_of
 
 
-def write_report(
-    run: Run,
-    settings: Seq2SeqConfig,
-    standing: Standing,
-    evaluation: Evaluation,
-    baselines: Mapping[str, ErrorRates],
-    shown: Sequence[Prediction] = (),
-    title: str = "Sequence to sequence",
-    unit: str = "symbol",
-) -> None:
-    """Write a run's ``report.html``.
+def learning(
+    run: Run, standing: Standing, scores: Mapping[str, str], unit: str = "symbol"
+) -> list[page.Block]:
+    """Draw a run's learning curves: its scores on the dev data, and its loss.
 
     Args:
-        run: the run; its metrics are the learning curves.
-        settings: those it was trained with.
+        run: the run; its metrics are the curves.
         standing: where its training ended.
-        evaluation: what it made of examples that it did not learn from.
-        baselines: error rates of other systems on the same examples.
-        shown: predictions whose attention is shown; by default some of the evaluation's.
-        title: the page's heading.
-        unit: what a symbol of the target is called.
+        scores: names to show, and the metric of each, all on one scale.
+        unit: what the loss is counted by.
     """
-    rates = evaluation.rates
-    lead = (
-        f"{1 - rates.word_error_rate:.1%} of {rates.words:,} sources that the model has never seen "
-        f"come out exactly right; {rates.symbol_error_rate:.1%} of the {unit}s are wrong."
-    )
-    model = settings.model
-    facts = {
-        "cell": model.cell + (f", decoder {model.decoder_cell}" if model.decoder_cell else ""),
-        "layers": f"{model.encoder_layers} encoder, {model.decoder_layers} decoder",
-        "units": f"{model.hidden:,}",
-        "attention": f"{model.attention}, {model.score}",
-        "trained": f"{clock(standing.seconds)}, {standing.step:,} steps",
-        "speed": f"{standing.symbols / max(standing.seconds, 1e-9):,.0f} {unit}s a second",
-        "beam": str(settings.search.width),
-    }
-    sections = [
-        page.Section("Error rates", _rates(evaluation, baselines, unit)),
-        page.Section("How it learnt", _curves(run, standing, unit)),
-        page.Section("Where it looks", _maps(shown or _examples(evaluation), unit)),
-        page.Section("What it gets wrong", _mistakes(evaluation, unit)),
-    ]
-    page.write(page.Page(title, lead, facts, sections), run.report)
-
-
-def _rates(
-    evaluation: Evaluation, baselines: Mapping[str, ErrorRates], unit: str
-) -> list[page.Block]:
-    systems = {"this model": evaluation.rates, **baselines}
-    rows = [
-        (
-            name,
-            f"{r.word_error_rate:.2%}",
-            "{:.1%} to {:.1%}".format(*wilson(r.wrong_words, r.words)),
-            f"{r.symbol_error_rate:.2%}",
-            f"{r.wrong_words:,} of {r.words:,}",
-        )
-        for name, r in systems.items()
-    ]
-    columns = ["system", "word error rate", "95 % interval", f"{unit} error rate", "wrong"]
-    bars = [
-        figures.Bar(
-            name, r.word_error_rate, wilson(r.wrong_words, r.words), muted=name != "this model"
-        )
-        for name, r in systems.items()
-    ]
-    chart = figures.bar_table(
-        bars, title="Word error rate", label="system", value="wrong", show="{:.1%}".format
-    )
-    return [
-        page.Table("Error rates on held-out sources", columns, rows, columns[1:]),
-        page.Figure(chart, "Shorter is better; the whisker is the 95 % interval."),
-    ]
-
-
-def _curves(run: Run, standing: Standing, unit: str) -> list[page.Block]:
     metrics = run.metrics()
     if not metrics:
         return [page.Prose("The training ended before it was scored.")]
     epochs = [record["epoch"] for record in metrics]
+    first = next(iter(standing.best))
+    shares = all(map(is_share, scores.values()))
 
-    def series(name: str, key: str, scale: float = 1.0) -> figures.Series:
-        best = "lowest" if key != "train_loss" else None
-        return figures.Series(name, epochs, [scale * record[key] for record in metrics], best)
+    def series(name: str, key: str) -> figures.Series:
+        values = [(100 if is_share(key) else 1) * record[key] for record in metrics]
+        return figures.Series(name, epochs, values, "lowest" if key == first else None)
 
-    errors = figures.line_chart(
-        [
-            series("word error rate", "word_error_rate", 100),
-            series(f"{unit} error rate", "symbol_error_rate", 100),
-        ],
+    dev = figures.line_chart(
+        [series(name, key) for name, key in scores.items()],
         x_label="epoch",
-        y_label="per cent wrong",
-        title="Errors on the dev sources",
+        y_label="per cent" if shares else ", ".join(scores),
+        title="Scores on the dev data",
     )
     loss = figures.line_chart(
         [series("training loss", "train_loss")],
         x_label="epoch",
-        y_label="nats a symbol",
+        y_label=f"nats a {unit}",
         title="Training loss",
     )
     return [
         page.Figure(
-            errors,
-            "Errors on dev sources, decoded greedily, after each scoring. "
-            f"The weights that are kept are those of step {standing.best_step:,}.",
+            dev,
+            "Scores on dev data that is not learnt from, after each scoring. The weights that are "
+            f"kept are those of step {standing.best_step:,}.",
         ),
-        page.Figure(loss, "The loss on the training pairs, label smoothing and dropout included."),
+        page.Figure(
+            loss, "The loss on what is learnt from, with label smoothing and dropout, if any."
+        ),
+        *_watched(run),
     ]
 
 
-def _maps(shown: Sequence[Prediction], unit: str) -> list[page.Block]:
-    text = (
-        f"A row is a {unit} of the prediction, a column a symbol of the source; the stronger the "
-        f"cell, the more the model looked there when it chose the {unit}."
-    )
-    maps = page.Grid(
-        [
-            page.Figure(
-                figures.heat_map(
-                    p.symbols,
-                    p.source,
-                    p.weights,
-                    title=f"{''.join(p.source)} to {p.text}",
-                    row_title=unit,
-                    column_title="source",
-                ),
-                "",
-            )
-            for p in shown[:MAPS]
-            if p.weights is not None and p.symbols
-        ]
-    )
-    return [page.Prose(text), maps]
-
-
-def _examples(evaluation: Evaluation) -> list[Prediction]:
-    """Take predictions of middling length from all over the evaluation."""
-    fit = [p for p in evaluation.predictions if 5 <= len(p.source) <= 14 and p.symbols]
-    return fit[:: max(1, len(fit) // MAPS)]
-
-
-def _mistakes(evaluation: Evaluation, unit: str) -> list[page.Block]:
-    wrong = []
-    predictions, references = evaluation.predictions, evaluation.references
-    for example, found, allowed in zip(evaluation.examples, predictions, references, strict=True):
-        distance = min(edit_distance(target, found.symbols) for target in allowed)
-        if distance:
-            wrong.append((distance, example, found))
-    wrong.sort(key=lambda item: (-item[0], item[1].source))
+def _watched(run: Run) -> list[page.Block]:
+    """Say what was found wrong on the way, if somebody watched."""
     rows = [
-        (e.source, f.text or "(nothing)", " / ".join(e.targets), str(d))
-        for d, e, f in wrong[:WORST]
+        (f"{found['step']:,}", found["title"], found["change"], found["evidence"])
+        for found in findings_of(run)
     ]
-    counts = confusions(references, [p.symbols for p in predictions])
-    bars = [
-        figures.Bar(f"{expected or '(nothing)'} → {got or '(nothing)'}", count)
-        for (expected, got), count in counts.most_common(CONFUSED)
-    ]
-    blocks: list[page.Block] = []
-    if bars:
-        chart = figures.bar_table(
-            bars, title=f"{unit.capitalize()}s confused", label="expected → got", value="times"
-        )
-        blocks.append(page.Figure(chart, f"The {unit}s that are taken for one another most often."))
-    columns = ["source", "prediction", "expected", "edits"]
-    blocks.append(page.Table("The worst mistakes", columns, rows, ["edits"]))
-    return blocks
+    columns = ["step", "finding", "what to change", "measured"]
+    return [page.Table("What the doctor saw on the way", columns, rows, ["step"])] if rows else []

@@ -46,10 +46,10 @@ class Learner:
         Raises:
             KeyError, RuntimeError: they are of another model.
         """
-        self.model.load_state_dict(_under("model.", tensors))
-        self.average.load_state_dict(_under("average.", tensors))
+        self.model.load_state_dict(under("model.", tensors))
+        self.average.load_state_dict(under("average.", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("moments.", tensors).items():
+        for name, tensor in under("moments.", tensors).items():
             index, moment = name.split(".")
             moments.setdefault(int(index), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
@@ -60,8 +60,12 @@ class Learner:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take the tensors whose names begin so, without that beginning."""
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors whose names begin so, without that beginning.
+
+    >>> list(under("model.", {"model.bias": torch.zeros(1), "random.cpu": torch.zeros(1)}))
+    ['bias']
+    """
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

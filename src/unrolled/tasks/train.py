@@ -4,8 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,61 +15,21 @@ from unrolled.tasks.config import Training
 from unrolled.tasks.curves import curves
 from unrolled.tasks.device import uses_bfloat16
 from unrolled.tasks.interrupt import Interrupted, stop_requests
+from unrolled.tasks.lesson import Trainable
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
-from unrolled.tasks.snapshot import Learner
+from unrolled.tasks.snapshot import Learner, under
+from unrolled.tasks.standing import Standing
+from unrolled.tasks.watcher import Watcher
 
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
 PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
+ENOUGH = 0.8  # share of --minutes after which a training may end that has done what was planned
 
 
-class Task(Protocol):
-    """What the loop needs to know of a task."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The module that is trained."""
-        ...
-
-    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
-        """Give the epoch's batches as lists of items: the same for the same epoch, always."""
-        ...
-
-    def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-        """Give the mean loss over a batch's symbols and their number; progress goes 0 to 1."""
-        ...
-
-    def score(self, model: nn.Module) -> dict[str, float]:
-        """Score weights on the dev data; the first figure decides, and lower is better."""
-        ...
-
-
-@dataclass
-class Standing:
-    """Where a training stands, apart from its tensors."""
-
-    step: int = 0
-    steps: int = 0  # that the schedule is made for
-    planned: bool = False  # whether --minutes has set the steps
-    plan_step: int = 0  # the speed is measured from here ...
-    plan_seconds: float = 0.0  # ... and from then on
-    scoring: float = 0.0  # seconds that the last scoring took
-    seconds: float = 0.0
-    symbols: int = 0
-    loss_sum: float = 0.0  # since the last scoring, over `loss_symbols`
-    loss_symbols: int = 0
-    best: dict[str, float] = field(default_factory=dict)
-    best_step: int = 0
-    worse: int = 0  # scorings since the best
-
-    def facts(self) -> dict[str, JSON]:
-        """Give all of it as JSON."""
-        return copy.deepcopy(vars(self))
-
-
-def fit(task: Task, settings: Training, run: Run, progress: Progress) -> Standing:
+def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) -> Standing:
     """Train a task's model, from the run's last checkpoint if there is one.
 
     The best weights by the dev score are kept in the run's ``model.safetensors``, each scoring in
@@ -102,7 +61,9 @@ class _Loop:
     and its scoring are never parted by a checkpoint, so nothing is done twice or left out.
     """
 
-    def __init__(self, task: Task, settings: Training, run: Run, progress: Progress) -> None:
+    def __init__(
+        self, task: Trainable[Any], settings: Training, run: Run, progress: Progress
+    ) -> None:
         self.task, self.settings, self.run, self.progress = task, settings, run, progress
         groups = _groups(task.model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
@@ -112,6 +73,7 @@ class _Loop:
         self.score_every = max(settings.score_steps, round(settings.score_every * self.per_epoch))
         self.steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
         self.standing = Standing(steps=self.steps)
+        self.watcher = Watcher(task, run, progress) if settings.watch else None
 
     def go(self) -> Standing:
         self._resume()
@@ -131,6 +93,8 @@ class _Loop:
                 scored = self._score_is_due()
                 if scored:
                     figures |= self._score()
+                    if self.watcher:
+                        self.watcher.look(batch, standing.step, standing.seconds)
                     standing.seconds = time.monotonic() - begun
                 if standing.step == WARM:
                     standing.plan_step, standing.plan_seconds = WARM, standing.seconds
@@ -156,8 +120,10 @@ class _Loop:
                     return
 
     def _finished(self) -> bool:
-        patience = self.settings.patience
-        return self.standing.step >= self.standing.steps or 0 < patience <= self.standing.worse
+        return self.standing.step >= self.standing.steps or self._is_out_of_patience()
+
+    def _is_out_of_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.standing.worse
 
     def _step(self, batch: Sequence[int]) -> dict[str, float]:
         """Update the weights once, and give the loss and the learning rate."""
@@ -168,11 +134,11 @@ class _Loop:
         learner.model.train()
         with torch.autocast(learner.device.type, torch.bfloat16, enabled=self.bfloat16):
             loss, symbols = self.task.loss(batch, standing.step / standing.steps)
-        value = self._finite("loss", loss, rate)
+        value = self._finite("loss", loss, rate, batch)
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings.clip)
-        self._finite("norm of the gradient", norm, rate)
+        self._finite("norm of the gradient", norm, rate, batch)
         learner.optimizer.step()
         standing.step += 1
         _follow(learner, min(self.settings.average, (1 + standing.step) / (10 + standing.step)))
@@ -182,15 +148,21 @@ class _Loop:
         self.progress.update(standing.step, standing.steps, value, symbols)
         return {"loss": value, "learning_rate": rate}
 
-    def _finite(self, name: str, value: Tensor, rate: float) -> float:
+    def _finite(self, name: str, value: Tensor, rate: float, batch: Sequence[int]) -> float:
         """Give the number, or raise before it can spoil the weights."""
         number = value.item()
         if not math.isfinite(number):
             raise RunError(
                 f"the {name} became {number} at step {self.standing.step + 1}; lower "
                 f"--learning-rate (it was {rate:.2g}) or --clip, and train into another --run"
+                f"{self._cause(batch)}"
             )
         return number
+
+    def _cause(self, batch: Sequence[int]) -> str:
+        """Say where a number that is none comes from, if a watcher sees it."""
+        found = self.watcher.examined(batch) if self.watcher else []
+        return f". {found[0].title}. {found[0].text}" if found else ""
 
     def _score_is_due(self) -> bool:
         standing = self.standing
@@ -228,13 +200,16 @@ class _Loop:
         standing, limit = self.standing, 60 * self.settings.minutes
         late = not standing.planned and standing.seconds > PLAN_BY * limit
         measured = standing.step > standing.plan_step
-        return limit > 0 and measured and (scored or late) and not self._finished()
+        early = standing.step == standing.steps < self.steps and standing.seconds < ENOUGH * limit
+        ended = self._finished() and not (early and not self._is_out_of_patience())
+        return limit > 0 and measured and (scored or late) and not ended
 
     def _plan(self) -> None:
         """Turn --minutes into a number of steps, from the speed since the last plan.
 
         It is done after every scoring, so that there is one in what is measured: the first steps
-        say little, and the machine may have other work at times.
+        say little, and the machine may have other work at times. What was planned while it had
+        may end early: then there are more steps, and the learning rate rises once more.
         """
         standing, limit = self.standing, 60 * self.settings.minutes
         a_step = (standing.seconds - standing.plan_seconds) / (standing.step - standing.plan_step)
@@ -250,7 +225,9 @@ class _Loop:
 
     def _save(self) -> None:
         standing = self.standing
-        checkpoint = Checkpoint(standing.step, self.learner.tensors(), standing.facts())
+        tensors = self.learner.tensors()
+        tensors |= {f"carried.{name}": tensor for name, tensor in self.task.carried().items()}
+        checkpoint = Checkpoint(standing.step, tensors, standing.facts())
         save(self.run.checkpoints, checkpoint, keep=self.settings.keep)
 
     def _resume(self) -> None:
@@ -264,6 +241,7 @@ class _Loop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:
             self.learner.restore(checkpoint.tensors)
+            self.task.carry(under("carried.", checkpoint.tensors))
             self.standing = Standing(**checkpoint.facts)  # pyright: ignore[reportArgumentType]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()[:20])

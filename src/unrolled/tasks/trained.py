@@ -1,72 +1,72 @@
-"""Runs, opened again: their settings, and their models ready to predict."""
+"""Runs, opened again: their task, their settings and their best weights."""
 
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import Any, TypeVar
 
-import torch
+from torch import nn
 
-from unrolled.errors import RunError
-from unrolled.tasks import config
+from unrolled.errors import ConfigError, RunError
 from unrolled.tasks.checkpoint import load_weights
-from unrolled.tasks.device import pick_device
+from unrolled.tasks.kinds import Kind, find_kind
 from unrolled.tasks.run import Run
-from unrolled.tasks.seq2seq import Translator, Vocabularies, build_model
-from unrolled.tasks.settings import merge, read_toml
+from unrolled.tasks.settings import merge, read_toml, to_toml
 
-NEEDS = ("config.toml", "model.safetensors", "source.json", "target.json")
+M = TypeVar("M", bound=nn.Module)
 
 
-def read_settings(run: Run) -> config.Seq2SeqConfig:
-    """Read what a run was told.
+def config_text(kind: Kind, settings: Any) -> str:
+    """Write a run's ``config.toml``: the name of the task, then all settings."""
+    return f'task = "{kind.name}"\n{to_toml(settings)}'
+
+
+def kind_of(run: Run) -> Kind:
+    """Tell what task a run is of.
+
+    Raises:
+        ConfigError: its ``config.toml`` is damaged, or of a task that is unknown here.
+    """
+    return find_kind(str(read_toml(run.config).get("task", "seq2seq")))
+
+
+def read_settings(run: Run) -> Any:
+    """Read what a run was told, as an object of its task's ``config``.
 
     Raises:
         ConfigError: its ``config.toml`` is damaged.
     """
-    return merge(config.Seq2SeqConfig(), read_toml(run.config), run.config)
+    values = read_toml(run.config)
+    values.pop("task", None)
+    return merge(kind_of(run).config(), values, run.config)
 
 
-def resume_settings(path: Path) -> config.Seq2SeqConfig:
+def resume_settings(kind: Kind, path: Path) -> Any:
     """Give the settings of a run that is to go on, wherever its folder is now.
 
     Raises:
         RunError: there is no run.
-        ConfigError: its ``config.toml`` is damaged.
+        ConfigError: its ``config.toml`` is damaged, or it is of another task.
     """
-    return dataclasses.replace(read_settings(Run.open(path)), run=path, resume=True)
+    run = Run.open(path)
+    if (began := kind_of(run)).name != kind.name:
+        raise ConfigError(
+            f"{path} is a run of {began.name}, not {kind.name}; go on with {resume_command(path)}"
+        )
+    return dataclasses.replace(read_settings(run), run=path, resume=True)
 
 
 def resume_command(path: Path) -> str:
-    """Give the command that goes on with a run.
-
-    Example:
-        >>> resume_command(Path("runs/my first"))
-        "unrolled train seq2seq --run 'runs/my first' --resume"
-    """
-    return f"unrolled train seq2seq --run {shlex.quote(str(path))} --resume"
+    """Give the command that goes on with a run."""
+    return f"unrolled train {kind_of(Run(path)).name} --run {shlex.quote(str(path))} --resume"
 
 
-def open_run(path: Path, device: str = "auto") -> tuple[config.Seq2SeqConfig, Translator]:
-    """Give a run's settings and its best model, ready to predict.
-
-    Args:
-        path: the run's folder.
-        device: where the model is to compute, see `pick_device`.
+def load_best(run: Run, model: M) -> M:
+    """Put the best weights of a run into a model of its settings, ready to predict.
 
     Raises:
-        RunError: a file of the run is missing or damaged.
-        ConfigError: its settings are damaged, or there is no such device.
-        DataError: a vocabulary is damaged.
+        RunError: the weights are damaged, or of another model.
     """
-    run = Run.open(path, needs=NEEDS)
-    settings = read_settings(run)
-    return settings, open_translator(run, settings, pick_device(device))
-
-
-def open_translator(run: Run, settings: config.Seq2SeqConfig, device: torch.device) -> Translator:
-    """Give the best model of a run so far. Raises as `open_run` does."""
-    vocabularies = Vocabularies.load(run.path)
-    model = build_model(settings.model, vocabularies)
     tensors, _ = load_weights(run.weights)
     try:
         model.load_state_dict(tensors)
@@ -75,4 +75,4 @@ def open_translator(run: Run, settings: config.Seq2SeqConfig, device: torch.devi
         raise RunError(
             f"{run.weights} does not fit {run.config} ({reason}); put the run's own files back"
         ) from None
-    return Translator(model.to(device).eval(), vocabularies, settings.search)
+    return model.eval()

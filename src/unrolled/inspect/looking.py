@@ -1,0 +1,58 @@
+"""Where attention looked while a model ran."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.layers.attention import Attention
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Where one attention of a model looked."""
+
+    name: str  # its place in the model
+    weights: Tensor  # (time, batch, source)
+
+    @property
+    def breadth(self) -> Tensor:
+        """Over how many places each look spreads, (time, batch): e to the entropy, from 1."""
+        return torch.special.entr(self.weights).sum(-1).exp()
+
+
+@contextmanager
+def looking(model: nn.Module) -> Iterator[list[Looked]]:
+    """Note where every `Attention` of a model looks, inside; it is known at the end.
+
+    Only runs with gradients are noted: what an inspection computes again, without them, is not.
+
+    Example:
+        >>> attention = Attention("dot", 4, 4)
+        >>> with looking(nn.ModuleDict({"look": attention})) as seen:
+        ...     _ = attention(torch.randn(7, 2, 4), attention.memory(torch.randn(5, 2, 4)))
+        >>> seen[0].name, seen[0].weights.shape
+        ('look', torch.Size([7, 2, 5]))
+    """
+    pieces: dict[str, list[Tensor]] = {}
+
+    def note(name: str, _: nn.Module, __: object, results: tuple[Tensor, Tensor]) -> None:
+        weights = results[1].detach()
+        if torch.is_grad_enabled():
+            pieces.setdefault(name, []).append(weights if weights.dim() == 3 else weights[None])
+
+    hooks = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if isinstance(module, Attention)
+    ]
+    found: list[Looked] = []
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+        found += [Looked(name, torch.cat(some)) for name, some in pieces.items()]

@@ -1,0 +1,1 @@
+"""Classification: texts or series in, their classes out."""

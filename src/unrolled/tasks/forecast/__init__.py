@@ -1,0 +1,1 @@
+"""Forecasting: series in, what comes next out, with intervals and beside naive forecasts."""

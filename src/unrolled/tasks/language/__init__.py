@@ -1,0 +1,1 @@
+"""Language models: a text in, how likely each next symbol is, and more text out."""

@@ -1,0 +1,156 @@
+"""Text files, read strictly and line by line; letters brought into one Unicode form."""
+
+import codecs
+import gzip
+import io
+import itertools
+import json
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from unrolled.errors import ConfigError, DataError
+
+NORMAL_FORMS: dict[str, Callable[[str], str]] = {
+    "none": str,
+    "nfc": partial(unicodedata.normalize, "NFC"),
+    "nfd": partial(unicodedata.normalize, "NFD"),
+}
+
+Stream = BinaryIO | io.BufferedIOBase
+Parser = Callable[[str], Sequence[str]]  # the text of a line -> its fields, or DataError
+
+
+def normalize(text: str, form: str) -> str:
+    """Bring text into one Unicode form, so that equal letters are equal symbols.
+
+    form: "none" leaves it, "nfc" joins letters and marks, "nfd" takes them apart.
+    Raises ConfigError for another form. Source: Unicode Standard Annex 15.
+
+    >>> [len(normalize("\u00e9", form)) for form in ("nfc", "nfd")]
+    [1, 2]
+    """
+    if form not in NORMAL_FORMS:
+        raise ConfigError(f"the form {form!r} is unknown; choose one of {', '.join(NORMAL_FORMS)}")
+    return NORMAL_FORMS[form](text)
+
+
+def is_json(path: Path) -> bool:
+    """Tell by its name whether a file holds JSON, one object a line.
+
+    >>> is_json(Path("mails.jsonl.gz")), is_json(Path("mails.tsv"))
+    (True, False)
+    """
+    return path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json"))
+
+
+def opened(path: Path) -> io.BufferedIOBase:
+    """Open a file of bytes, plain or .gz by its name; raise DataError if that fails."""
+    try:
+        return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path}: {reason}; name a file that exists and can be read") from error
+
+
+def lines(stream: Stream, name: str, max_line: int) -> Iterator[tuple[int, str]]:
+    r"""Read UTF-8 text line by line, in bounded memory, blank lines included.
+
+    stream: bytes; a byte order mark and CRLF line ends are dropped, nothing else is changed.
+    name: what errors call it. max_line: the most characters of a line, at least 1.
+    Gives the number of each line, from 1, and its text.
+    Raises DataError, with name and line, for a line too long or not UTF-8, or a broken stream.
+
+    >>> list(lines(io.BytesIO(b"the\n\ncat"), "here", 100))
+    [(1, 'the'), (2, ''), (3, 'cat')]
+    """
+    for line in itertools.count(1):
+        try:
+            text = _next_line(stream, max_line, mark=codecs.BOM_UTF8 if line == 1 else b"")
+        except DataError as fault:
+            raise DataError(f"{name}:{line}: {fault}") from fault
+        if text is None:
+            return
+        yield line, text
+
+
+def records(
+    stream: Stream, name: str, parse: Parser, max_line: int
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Give the number and the fields of each line that is not blank, as `lines` reads them.
+
+    parse: turns the text of a line into its fields, or raises DataError, which then names the line.
+    """
+    for line, text in lines(stream, name, max_line):
+        if text.strip(" "):
+            try:
+                fields = parse(text)
+            except DataError as fault:
+                raise DataError(f"{name}:{line}: {fault}") from fault
+            yield line, fields
+
+
+def json_fields(text: str, fields: Sequence[str]) -> Sequence[str]:
+    """Give the fields of a line that is a JSON object, all of them texts that are not empty.
+
+    >>> json_fields('{"text": "so it goes", "label": "calm"}', ("label", "text"))
+    ['calm', 'so it goes']
+    """
+    wanted = f"write one object a line with the strings {' and '.join(map(repr, fields))}"
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is not JSON ({error}); {wanted}") from error
+    if not isinstance(record, dict):
+        raise DataError(f"is JSON but no object, {shown(text)}; {wanted}")
+    for field in fields:
+        if field not in record:
+            raise DataError(f"has no field {field!r}, only {shown(', '.join(record))}; {wanted}")
+        if not isinstance(record[field], str):
+            raise DataError(
+                f"field {field!r} is {type(record[field]).__name__}, not text; {wanted}"
+            )
+        if not record[field].isascii() and any("\ud800" <= c <= "\udfff" for c in record[field]):
+            raise DataError(f"field {field!r} has half a surrogate pair; write both halves")
+        refuse_empty(record[field], f"field {field!r}")
+    return [record[field] for field in fields]
+
+
+def _next_line(stream: Stream, max_line: int, mark: bytes) -> str | None:
+    """Read one line in bounded memory, without its end and the mark; None after the last."""
+    # a character has at most 4 bytes, the mark at the start 3, CRLF 2: more is surely too long
+    most = 4 * max_line + 6
+    try:
+        raw = stream.readline(most)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = str(error).lower().rstrip(".")
+        raise DataError(f"cannot be read ({reason}); is the file complete?") from error
+    if not raw:
+        return None
+    if len(raw) < most:
+        try:
+            text = raw.removeprefix(mark).decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            found = f"byte {raw[error.start]:#04x} at column {error.start + 1}"
+            raise DataError(f"{found} is not UTF-8; save the file as UTF-8") from error
+        if len(text) <= max_line:
+            return text
+    raise DataError(f"is longer than {max_line} characters; shorten it or raise max_line")
+
+
+def refuse_empty(text: str, side: str) -> None:
+    """Raise DataError, which names the side, for a text of white space."""
+    if not text.strip():
+        raise DataError(f"the {side} is empty; fill it or delete the line")
+
+
+def shown(text: str) -> str:
+    """Quote a text, or the beginning of a long one, for an error.
+
+    >>> print(shown("it's"))
+    "it's"
+    """
+    return repr(text if len(text) <= 40 else text[:40] + "...")

@@ -1,0 +1,1 @@
+"""Tagging: words in, a tag for each of them out."""
