@@ -43,7 +43,6 @@ CELLS = {"Elman": Elman, "LSTM": LSTM, "GRU": GRU}
 
 SAMPLE = {
     ("Zoneout", "LSTM", "eager"),
-    ("Zoneout", "GRU", "llvm"),
     ("RecurrentDropout", "GRU", "eager"),
     ("WeightDrop", "LSTM", "eager"),
     ("LayerNormed", "GRU", "eager"),
