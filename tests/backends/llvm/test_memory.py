@@ -53,9 +53,32 @@ def test_a_much_larger_block_is_not_taken() -> None:
 def test_no_more_is_kept_than_allowed() -> None:
     pool = Pool(most_kept=3 * SMALL)
     held = [pool.take((SMALL,), torch.uint8) for _ in range(5)]
-    assert pool.free == []
+    assert not pool.free
     held.clear()
-    assert [len(block) for block in pool.free] == [SMALL] * 3
+    assert [len(block) for block in pool.free.values()] == [SMALL] * 3
+
+
+def test_the_smallest_block_that_fits_is_taken_and_the_longest_free_goes_first() -> None:
+    pool = Pool(most_kept=6 * SMALL)
+    sizes = {size: pool.take((size * SMALL,), torch.uint8) for size in (3, 1, 2)}
+    addresses = {size: tensor.data_ptr() for size, tensor in sizes.items()}
+    for size in (2, 3, 1):
+        del sizes[size]
+    held = pool.take((2 * SMALL - 9,), torch.uint8)
+    assert held.data_ptr() == addresses[2]
+    sizes[4] = pool.take((4 * SMALL,), torch.uint8)  # 3 is less than it needs
+    del sizes[4]
+    assert sorted(map(len, pool.free.values())) == [SMALL, 4 * SMALL]
+
+
+def test_a_tensor_may_be_freed_while_blocks_are_sorted() -> None:
+    pool = Pool()
+    tensor = pool.take(SHAPE, torch.float32)
+    with pool.lock:  # as when the collector of garbage comes in between
+        del tensor
+    assert not pool.free and len(pool.returned) == 1
+    held = pool.take((SMALL,), torch.uint8)
+    assert held.numel() == SMALL and not pool.returned and len(pool.free) == 1
 
 
 def test_small_tensors_and_checked_ones_are_fresh() -> None:
@@ -66,4 +89,4 @@ def test_small_tensors_and_checked_ones_are_fresh() -> None:
         assert pool.take(SHAPE, torch.float32).isnan().all()
     finally:
         torch.use_deterministic_algorithms(False)
-    assert pool.free == []
+    assert not pool.free

@@ -6,11 +6,14 @@ interrupt; a quarter of a kernel's time went there. So blocks of results are kep
 tensor that lies in them is gone, and handed out again.
 """
 
+import bisect
 import ctypes
+import itertools
 import math
 import mmap
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -46,9 +49,13 @@ class Pool:
 
     def __init__(self, most_kept: int = MOST_KEPT) -> None:
         self.most_kept = most_kept
-        self.free: list[mmap.mmap] = []
         self.leases: dict[int, _Lease] = {}
-        self.lock = threading.RLock()  # a tensor may be freed, in this thread too, at any moment
+        self.returned: deque[mmap.mmap] = deque()  # and not yet sorted in
+        self.free: dict[int, mmap.mmap] = {}  # by a number of its own, the longest free first
+        self.sizes: list[tuple[int, int]] = []  # of each and its number, the smallest first
+        self.kept = 0  # bytes in all of them
+        self.numbers = itertools.count()
+        self.lock = threading.Lock()
 
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Give a tensor of some shape; a large one begins at the beginning of a page.
@@ -70,18 +77,34 @@ class Pool:
 
     def _block(self, wanted: int) -> mmap.mmap:
         with self.lock:
-            fitting = [b for b in self.free if wanted <= len(b) <= LOOSEST * wanted]
-            if fitting:
-                block = min(fitting, key=len)
-                self.free.remove(block)
-                return block
+            self._sort_in()
+            place = bisect.bisect_left(self.sizes, (wanted, -1))
+            if place < len(self.sizes) and self.sizes[place][0] <= LOOSEST * wanted:
+                size, number = self.sizes.pop(place)
+                self.kept -= size
+                return self.free.pop(number)
         block = mmap.mmap(-1, wanted, **PRIVATE)
         if wanted >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block
 
     def _take_back(self, lease: "_Lease") -> None:
-        with self.lock:
-            self.free.append(self.leases.pop(id(lease)).block)
-            while sum(map(len, self.free)) > self.most_kept:
-                self.free.pop(0)
+        """Take a block back; a tensor may be freed at any moment, while this thread sorts too."""
+        self.returned.append(self.leases.pop(id(lease)).block)
+        if self.lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+            finally:
+                self.lock.release()
+
+    def _sort_in(self) -> None:
+        while self.returned:
+            block, number = self.returned.popleft(), next(self.numbers)
+            self.free[number] = block
+            bisect.insort(self.sizes, (len(block), number))
+            self.kept += len(block)
+        while self.kept > self.most_kept:
+            number = next(iter(self.free))
+            size = len(self.free.pop(number))
+            self.sizes.remove((size, number))
+            self.kept -= size
