@@ -8,6 +8,7 @@ import pytest
 
 from unrolled import __version__, cli
 from unrolled.errors import DataError
+from unrolled.tasks.kinds import NAMES
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str, str]:
@@ -47,6 +48,10 @@ for command in ("--help", "train seq2seq --help", "evaluate --help", "predict --
         assert not exit.code, command
 sys.exit(f"{command} imports torch" if "torch" in sys.modules else 0)
 """
+
+
+def test_help_names_every_task() -> None:
+    assert [name for name in NAMES if f" {name}" not in cli.USAGE] == []
 
 
 def test_help_does_not_wait_for_torch() -> None:

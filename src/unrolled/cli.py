@@ -29,8 +29,9 @@ Recurrent sequence models for PyTorch.
   unrolled COMMAND --help                      the flags of a command
   unrolled --version
 
-What FILE holds depends on the task: see docs, or unrolled train TASK --help; .gz is welcome.
-RUN is a folder: settings, weights, checkpoints, metrics, report.html.
+TASK is tag, language, seq2seq, transcribe, forecast or classify, and decides what FILE holds: see
+unrolled train TASK --help. RUN is a folder: settings, weights, checkpoints, metrics, and
+report.html to look at.
 
 It exits with 0 if all went well, 1 if some lines had faults, 2 if it could not be done, and 130 if
 it was stopped.
