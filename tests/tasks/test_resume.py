@@ -23,8 +23,8 @@ from unrolled import cli
 left, replace = int(sys.argv[1]), os.replace
 def dying(*names):
     global left
-    left -= 1
-    if not left:
+    left -= str(names[1]).startswith(sys.argv[-1])  # and not what kernels keep elsewhere
+    if left <= 0:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*names)
 os.replace = dying
@@ -158,7 +158,7 @@ def test_stopped_after_the_training(
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("unrolled.tasks.seq2seq.lesson.evaluate", stop)
+        patch.setattr("unrolled.tasks.seq2seq.lesson.load_best", stop)
         assert unrolled(*steady, "--run", path).code == 130
     assert not (path / "report.html").exists()
     ended = unrolled(*steady, "--run", path, "--resume")

@@ -51,7 +51,7 @@ def test_series_are_learnt_scored_and_foretold(unrolled: Call, tmp_path: Path) -
     record = json.loads((run / "scores-b.json").read_text())
     assert record["mase"] < 0.9 * record["baselines"]["seasonal naive"]["mase"]
     assert 0.5 < record["coverage"] <= 1
-    rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
     assert len(rows) == 70 * 6 and rows[0]["origin"] == rows[0]["time"] == "2024-01-10 04:00:00"
 
     foretold = unrolled("predict", run, train, "--digits", "5")
