@@ -53,7 +53,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 SAMPLE = {family[0].__name__ for family in FAMILIES}
-"""The cells whose kernels are tried in float32 too in every run of the tests; with `make laws` all."""
+"""The cells whose kernels are tried in float32 too; with `make laws` all are."""
 
 
 def is_tried(cell: str, backend: str, dtype: str) -> bool:
