@@ -109,3 +109,12 @@ def test_what_is_no_probability_is_refused(sampling: float) -> None:
     message = f"^sampling is {sampling}: expected a probability, from 0 to 1$"
     with pytest.raises(ConfigError, match=message):
         build()(*batch(), sampling=sampling)
+
+
+def test_scores_that_are_no_numbers_come_out_as_such() -> None:
+    """What trains the model is the one to say so, with the step."""
+    model = build()
+    with torch.no_grad():
+        model.decoder.scores.bias.fill_(torch.nan)
+    scores = model(*batch(), sampling=0.5)
+    assert scores.isnan().all()

@@ -150,7 +150,8 @@ class Seq2Seq(nn.Module):
         symbols, rows = target[0], []
         for t in range(len(target)):
             if t:
-                drawn = torch.distributions.Categorical(logits=rows[-1].detach()).sample()
+                noise = -torch.empty_like(rows[-1]).exponential_().log()
+                drawn = (rows[-1].detach() + noise).argmax(-1)  # by the scores' softmax (Gumbel)
                 free = torch.rand(drawn.shape, device=drawn.device) < sampling
                 symbols = torch.where(free, drawn, target[t])
             scores, state, _ = self.decoder(symbols[None], state, memory)
