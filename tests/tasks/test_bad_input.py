@@ -89,7 +89,7 @@ TRAIN: list[tuple[str, str, str]] = [
 
 OTHERS: list[tuple[str, str, str]] = [
     ("unknown command", "trian", "there is no command 'trian'; choose one of train, evaluate"),
-    ("unknown task", "train tug", "there is no task 'tug'; choose one of seq2seq"),
+    ("unknown task", "train tug", "there is no task 'tug'; choose one of tag"),
     ("predict nothing", "predict", "nothing stands before the flags; write unrolled predict RUN"),
     ("predict flags first", "predict --best 2 RUN", "nothing stands before the flags; write"),
     ("predict no run", "predict nowhere", "nowhere is no folder; give the folder of a run"),
