@@ -36,7 +36,7 @@ def write_report(
     )
     facts = {
         "cell": model.cell,
-        "units": f"{model.layers} layers of {model.hidden:,}",
+        "units": f"{model.layers} layer{'s' * (model.layers > 1)} of {model.hidden:,}",
         "reads": f"{model.context:,} steps",
         "forecasts": f"{settings.data.horizon:,} steps",
         "season": f"{evaluation.season:,} steps",

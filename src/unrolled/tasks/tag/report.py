@@ -32,11 +32,11 @@ def write_report(run: Run, settings: TagConfig, standing: Standing, found: Evalu
         f"{found.accuracy:.1%} of {found.words:,} words that the model did not learn from get the "
         "right tag"
     )
-    curves = {"words": "tag_error_rate"}
+    curves = {"words wrong": "tag_error_rate"}
     if found.spans is not None:
         counts = together(found.spans.values())
         lead += f"; spans are found with an F1 of {counts.f1:.1%}"
-        curves = {"spans": "span_error_rate", **curves}
+        curves = {"spans: 100 - F1": "span_error_rate", **curves}
     model = settings.model
     facts = {
         "column": column_names(settings.data)[0],
