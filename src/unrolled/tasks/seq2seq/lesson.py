@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.inspect.texts import Read
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.batches import bucketed, pad
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
+from unrolled.tasks.reads import read
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import save_scores
 from unrolled.tasks.seq2seq import config, report
@@ -75,6 +77,15 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         scores, expected = self._scored(batch, 0.0)
         found = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
         return found.unflatten(0, expected.shape), (expected != PAD).sum(0)
+
+    def reads(self, batch: Sequence[int]) -> list[Read]:
+        """Give the source's symbols, and the target's with what follows each."""
+        sources, targets = [self.sources[i] for i in batch], [self.targets[i] for i in batch]
+        given, wanted = [t[:-1] for t in targets], [t[1:] for t in targets]
+        return [
+            read("encoder", self.vocabularies.source, sources),
+            read("decoder", self.vocabularies.target, given, wanted),
+        ]
 
     def _scored(self, batch: Sequence[int], sampling: float) -> tuple[Tensor, Tensor]:
         """Score the target symbols: (time, batch, symbols), and the symbols themselves."""
