@@ -66,14 +66,14 @@ def _ends(looked: Looked, lengths: Tensor | None, steps: Read | None) -> list[in
 def _map(
     looked: Looked, row: int, ends: Sequence[int], steps: Read | None, places: Read | None
 ) -> figures.Markup:
-    there = looked.visible[row].nonzero()[:PLACES, 0].cpu()
+    there = [int(place) for place in looked.visible[row].nonzero()[:PLACES, 0]]
     weights = looked.weights[: min(ends[row], PLACES), row].cpu()[:, there]
     labels = [str(step + 1) for step in range(len(weights))]
     if steps is not None:
         labels = list((steps.writes or steps.rows)[row][: len(weights)])
-    columns = [str(place + 1) for place in there.tolist()]
+    columns = [str(place + 1) for place in there]
     if places is not None:
-        columns = [places.rows[row][place] for place in there.tolist()]
+        columns = [places.rows[row][place] for place in there]
     return figures.heat_map(
         labels,
         columns,
