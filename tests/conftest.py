@@ -16,6 +16,7 @@ TOGETHER = ("tasks/seq2seq", "tasks/language", "tasks/tag", "tasks/transcribe", 
 """Folders whose tests share a run that has learnt: one worker has them all, and learns it once."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
