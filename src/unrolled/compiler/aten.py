@@ -214,12 +214,16 @@ PRODUCTS: Mapping[object, Rule] = {
     aten.einsum.default: einsum,
 }
 
-LOWER: Mapping[object, Rule] = {
+POINTWISE: Mapping[object, Rule] = {
     **{target: _pointwise(formula) for target, formula in NUMBERS.items()},
     **{target: _pointwise(formula, truths=True) for target, formula in TRUTHS.items()},
     aten.clamp.default: _clamp_rule,
     aten.gelu.default: _gelu_rule,
     aten.where.self: _where,
+}
+
+LOWER: Mapping[object, Rule] = {
+    **POINTWISE,
     **PRODUCTS,
     **REDUCTIONS,
     **SHAPES,

@@ -1,25 +1,28 @@
-"""`narrow`: Parts -> Parts, so that little passes between the loop and what is around it."""
+"""`narrow`: Parts -> Parts, so that little is written and read between the loop and the rest."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
+from operator import getitem
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
-from unrolled.compiler.aten import LOWER, PRODUCTS
+from unrolled.compiler.aten import LOWER, POINTWISE, PRODUCTS
 from unrolled.compiler.partition import Parts, is_size
+from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step, features
 
 
 def narrow(step: Step, parts: Parts) -> Parts:
-    """Take operations into the loop that make what passes its border narrower.
+    """Take operations into the loop that cost more around it.
 
-    `partition` takes out of the loop all that it can. But the outer product of a key and a value
-    is a matrix for every step, and so is the state that a query reads: written to memory and read
-    again, they cost more than their operations in the loop. So an operation whose operands are
-    together narrower than its result is done behind the border, and one that makes its operands
-    narrower before it.
+    `partition` takes out of the loop all that it can. But around the loop each operation writes
+    its result for all steps and another reads it, while in the loop it stays in a register. So
+    pointwise operations next to the loop go into it, and others if less passes the loop's border
+    then: the outer product of a key and a value is a matrix for every step, and so is the state
+    that a query reads.
 
     Args:
         step: the captured step.
@@ -30,24 +33,26 @@ def narrow(step: Step, parts: Parts) -> Parts:
         they are far cheaper than in the loop.
 
     Example:
-        >>> import torch
         >>> from unrolled.compiler.capture import capture
         >>> from unrolled.compiler.partition import partition
-        >>> from unrolled.zoo import RetNet
-        >>> step = capture(RetNet(3, 8), torch.zeros(2, 3))
+        >>> from unrolled.zoo import MinGRU
+        >>> step = capture(MinGRU(3, 8), torch.zeros(2, 3))
         >>> for parts in (partition(step), narrow(step, partition(step))):
         ...     print([node.name for node in parts.kept])
-        ['mul_12', 'add_41']
-        ['mul_12', 'mul_19', 'add_41', 'permute', 'mul_28', 'sum_1']
+        ['mul_4', 'add_10']
+        ['sigmoid', 'sub', 'mul_4', 'mul_7', 'add_10']
     """
     border = _Border(step, parts)
-    for node in reversed(parts.hoisted):
-        if border.readers(node) and border.price(node) < _width(node):
-            border.take(node)
     for node in (*step.before, *step.nodes):
+        if border.goes_in_behind(node):
+            border.take(node)
         if node in border.inside and border.worth(node) < _width(node):
             for reader in border.left(node):
                 border.take(reader)
+    for node in reversed(parts.hoisted):
+        if border.goes_in_before(node):
+            border.take(node)
+    border.leave_idle(step.nodes)
     kept = border.inside
     return replace(
         parts,
@@ -61,9 +66,9 @@ class _Border:
     """What is in the loop so far, and what passes its border."""
 
     def __init__(self, step: Step, parts: Parts) -> None:
+        self.step, self.parts = step, parts
         self.inside = {*step.before, *parts.kept}
         self.hoisted, self.sunk = {step.x, *parts.hoisted}, set(parts.sunk)
-        self.result = step.y
         self.prices: dict[Node, int] = {}
         self.worths: dict[Node, int] = {}
 
@@ -73,9 +78,32 @@ class _Border:
         self.prices.clear()
         self.worths.clear()
 
-    def readers(self, node: Node) -> bool:
-        """Tell whether the loop reads a value, and nothing else does."""
-        return bool(node.users) and all(user in self.inside for user in node.users)
+    def goes_in_before(self, node: Node) -> bool:
+        """Tell whether the loop alone reads a value, and does better to compute it."""
+        if not (node.users and all(user in self.inside for user in node.users)):
+            return False
+        if not self._may_be_inside(node):
+            return False
+        return node.target in POINTWISE or node.target in STILL or self.price(node) < _width(node)
+
+    def goes_in_behind(self, node: Node) -> bool:
+        """Tell whether an operation on what the loop computes does better in it."""
+        if node not in self.sunk or not self._may_be_inside(node) or not self._can_be_read(node):
+            return False
+        widths = [_width(operand) for operand in _operands(node) if operand in self.inside]
+        if node.target in STILL:
+            return node is not self.step.y
+        return node.target in POINTWISE and _width(node) <= max(widths)
+
+    def leave_idle(self, nodes: tuple[Node, ...]) -> None:
+        """Leave views outside that nothing in the loop reads, and pieces of what is outside."""
+        for node in nodes:
+            if node.target is getitem and node.args[0] not in self.inside:
+                self.inside.discard(node)
+        for node in reversed(nodes):
+            idle = node in self.sunk and not any(user in self.inside for user in node.users)
+            if idle and node.target in STILL:
+                self.inside.discard(node)
 
     def left(self, node: Node) -> list[Node]:
         """Give what reads a value after the loop."""
@@ -88,7 +116,7 @@ class _Border:
         return _least(self.prices, node, self._made_inside)
 
     def _made_inside(self, node: Node) -> int | None:
-        return sum(map(self.price, _operands(node))) if _may_be_inside(node) else None
+        return sum(map(self.price, _operands(node))) if self._may_be_inside(node) else None
 
     def worth(self, node: Node) -> int:
         """Give the least width to hand out so that what reads a value after the loop has it."""
@@ -96,16 +124,28 @@ class _Border:
 
     def _read_inside(self, node: Node) -> int | None:
         readers, total = self.left(node), 0
-        if not readers or node is self.result:
+        if not readers or node is self.step.y:
             return None
         for reader in readers:
-            others = [other for other in _operands(reader) if other is not node]
-            if not _may_be_inside(reader) or any(
-                other in self.sunk and other not in self.inside for other in others
-            ):
+            if not self._may_be_inside(reader) or not self._can_be_read(reader, node):
                 return None
+            others = [other for other in _operands(reader) if other is not node]
             total += self.worth(reader) + sum(map(self.price, others))
         return total
+
+    def _can_be_read(self, reader: Node, given: Node | None = None) -> bool:
+        """Tell whether the loop has all that an operation reads of what follows from the state."""
+        operands = (operand for operand in _operands(reader) if operand is not given)
+        return all(operand in self.inside or operand not in self.sunk for operand in operands)
+
+    def _may_be_inside(self, node: Node) -> bool:
+        """Tell whether the loop can have an operation, at the cost of its results alone."""
+        if node.target not in LOWER:
+            return False
+        rows = [operand for operand in _operands(node) if _has_rows(operand)]
+        if node.target in PRODUCTS and len(rows) < len(_operands(node)):
+            return False
+        return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
 
 
 def _least(known: dict[Node, int], node: Node, other: Callable[[Node], int | None]) -> int:
@@ -118,20 +158,22 @@ def _least(known: dict[Node, int], node: Node, other: Callable[[Node], int | Non
     return known[node]
 
 
-def _may_be_inside(node: Node) -> bool:
-    """Tell whether the loop can have an operation, at the cost of its results alone."""
-    if node.target not in LOWER:
-        return False
-    return node.target not in PRODUCTS or all(_has_rows(operand) for operand in _operands(node))
-
-
-def _operands(node: Node) -> Iterable[Node]:
+def _operands(node: Node) -> list[Node]:
     return [operand for operand in node.all_input_nodes if not is_size(operand)]
 
 
+def _one_of(node: Node) -> Tensor:
+    """Give the value of a node; of several values the first."""
+    value = node.meta["val"]
+    return value if isinstance(value, Tensor) else value[0]
+
+
+def _dtype(node: Node) -> torch.dtype:
+    return _one_of(node).dtype
+
+
 def _has_rows(node: Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and len(features(node)) < value.dim()
+    return any(isinstance(size, torch.SymInt) for size in _one_of(node).shape)
 
 
 def _width(node: Node) -> int:
@@ -139,4 +181,4 @@ def _width(node: Node) -> int:
     value = node.meta["val"]
     if isinstance(value, Tensor):
         return prod(features(node))
-    return max(1, sum(_width(user) for user in node.users))
+    return sum(prod(n for n in one.shape if not isinstance(n, torch.SymInt)) for one in value)
