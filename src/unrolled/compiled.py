@@ -142,14 +142,14 @@ class _Rows:
         self.runs = steps[:, None] < lengths
         flat = self.runs.reshape(self.count)
         if not self.traced:
-            self.places = flat.nonzero()[:, 0]
-            left = len(self.places)
-            self.filled = left > 0 and self.count - left <= WORTH_LEAVING_OUT * self.count
+            left_out = self.count - int(flat.sum())
+            self.filled = left_out < self.count and left_out <= WORTH_LEAVING_OUT * self.count
         if self.filled:
             own = torch.arange(self.count, device=flat.device)
             self.places = torch.where(flat, own, flat.int().argmax())
         else:
-            self.count = left
+            self.places = flat.nonzero()[:, 0]
+            self.count = len(self.places)
 
     def packed(self, sequence: Tensor) -> Tensor:
         """Give (time, batch, ...) as (count, ...)."""
