@@ -55,7 +55,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """Layers of a recurrence over stacked frames, and scores of symbols at each step."""
+    """Layers of a recurrence over stacked frames, and a head that makes texts of their steps."""
 
     cell: str = "LSTM"
     """Cell: a name of the zoo, or module:Class for your own."""
@@ -71,10 +71,19 @@ class Model:
     """Normalise what each layer gives."""
     dropout: float = 0.3
     """Share of features dropped between layers."""
+    head: Literal["ctc", "transducer"] = "ctc"
+    """What makes texts of steps: ctc scores each step alone; a transducer also reads what is
+    written so far."""
+    head_cell: str = ""
+    """Cell that reads what is written so far, where the head has one; by default that of --cell."""
+    head_hidden: int = 256
+    """Units of that cell."""
+    head_embedding: int = 64
+    """Features of a symbol that it reads."""
 
     def __post_init__(self) -> None:
-        ranges = {"hidden": FROM_ONE, "layers": FROM_ONE, "stack": FROM_ONE, "dropout": SHARE}
-        check(self, ranges)
+        sizes = ("hidden", "layers", "stack", "head_hidden", "head_embedding")
+        check(self, {**dict.fromkeys(sizes, FROM_ONE), "dropout": SHARE})
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Heard:
     """A file, and what was heard in it: nothing if it has a fault."""
 
     path: str
-    log_probs: NDArray[np.float32]
+    steps: NDArray[np.float32]  # what the head made of them
     found: Sequence[Transcription]
 
 
@@ -107,12 +107,12 @@ def _heard(
 ) -> Iterator[Heard]:
     """Listen to recordings together, and give what was heard one by one."""
     there = [frames for _, frames in recordings if frames is not None]
-    log_probs = iter(recogniser.listen(there))
+    steps = iter(recogniser.listen(there))
     for path, frames in recordings:
         if frames is None:
             yield Heard(path, np.empty((0, 0), np.float32), ())
         else:
-            heard = next(log_probs)
+            heard = next(steps)
             yield Heard(path, heard, recogniser.transcribe(heard, best))
 
 
@@ -131,7 +131,7 @@ def _jsonl(recogniser: Recogniser, heard: Heard) -> Iterator[str]:
     for one in heard.found:
         words = [
             {**vars(word), "probability": round(word.probability, 4)}
-            for word in recogniser.words(heard.log_probs, one)
+            for word in recogniser.words(heard.steps, one)
         ]
         record = {"path": heard.path, "transcript": one.text, "score": round(one.score, 4)}
         yield json.dumps({**record, "words": words}, ensure_ascii=False)
