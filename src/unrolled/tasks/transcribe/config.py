@@ -71,19 +71,21 @@ class Model:
     """Normalise what each layer gives."""
     dropout: float = 0.3
     """Share of features dropped between layers."""
-    head: Literal["ctc", "transducer"] = "ctc"
-    """What makes texts of steps: ctc scores each step alone; a transducer also reads what is
-    written so far."""
+    head: Literal["ctc", "attention", "transducer"] = "ctc"
+    """What makes texts of steps: ctc scores each step by itself; a transducer also reads what is
+    written so far; attention writes, and looks at all steps for each symbol."""
     head_cell: str = ""
     """Cell that reads what is written so far, where the head has one; by default that of --cell."""
     head_hidden: int = 256
     """Units of that cell."""
     head_embedding: int = 64
     """Features of a symbol that it reads."""
+    head_ctc: float = 0.3
+    """Share of attention's loss that is CTC's, of a second head, which helps the layers to learn."""
 
     def __post_init__(self) -> None:
         sizes = ("hidden", "layers", "stack", "head_hidden", "head_embedding")
-        check(self, {**dict.fromkeys(sizes, FROM_ONE), "dropout": SHARE})
+        check(self, {**dict.fromkeys(sizes, FROM_ONE), "dropout": SHARE, "head_ctc": SHARE})
 
 
 @dataclass(frozen=True)

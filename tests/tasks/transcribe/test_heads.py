@@ -1,0 +1,102 @@
+"""Each head from end to end: it learns, goes on when stopped, transcribes and shows what it saw."""
+
+import json
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unrolled.errors import ConfigError
+from unrolled.tasks.progress import Progress
+from unrolled.tasks.run import Run
+from unrolled.tasks.scores import load_scores
+from unrolled.tasks.transcribe import commands
+from unrolled.tasks.transcribe.config import Data, Model, TranscribeConfig
+from unrolled.tasks.transcribe.heads import HEADS
+
+Call = Callable[..., Any]
+
+WRITERS = {  # what each needs beside the flags that CTC learns with
+    "transducer": "--no-bidirectional --head-hidden 24 --head-embedding 4",
+    "attention": "--head-hidden 24 --head-embedding 8 --head-ctc 0.5 --epochs 20",
+}
+
+
+def test_the_heads_are_those_that_can_be_asked_for() -> None:
+    assert set(HEADS) == set(typing.get_args(typing.get_type_hints(Model)["head"]))
+
+
+@pytest.mark.parametrize("head", WRITERS)
+def test_it_learns_though_stopped_and_transcribes(
+    unrolled: Call,
+    speech: Any,
+    record: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    head: str,
+) -> None:
+    learn, steps = commands.learn, 0
+
+    def stopping(*given: Any) -> Any:
+        lesson = learn(*given)
+        loss = lesson.loss
+
+        def counted(*batch: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == 25:
+                raise KeyboardInterrupt
+            return loss(*batch)
+
+        monkeypatch.setattr(lesson, "loss", counted)
+        return lesson
+
+    monkeypatch.setattr(commands, "learn", stopping)
+    run = tmp_path / "run"
+    flags = [*speech.learns, "--run", run, "--no-tune", "--head", head, *WRITERS[head].split()]
+    assert unrolled(*flags).code == 130
+    ended = unrolled(*flags, "--resume")
+    assert ended.code == 0, ended.err
+    assert load_scores(Run(run))["dev"]["word_error_rate"] < 0.1
+    assert "What it hears" in (run / "report.html").read_text()
+
+    ended = unrolled("predict", run, record("ab c"), "--format", "jsonl", "--best", "2")
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["transcript"] for one in found][0] == "ab c"
+    assert found[0]["score"] > found[1]["score"]
+    first, second = found[0]["words"]
+    assert (first["text"], second["text"]) == ("ab", "c")
+    assert 0 <= first["start"] < 0.14 and first["end"] <= second["start"]
+    assert 0.2 < second["start"] < second["end"] <= 0.38
+    assert 0.2 < second["probability"] <= 1
+
+
+def test_bad_settings_are_told_in_a_line(unrolled: Call, speech: Any, tmp_path: Path) -> None:
+    flags = [*speech.learns, "--run", tmp_path / "run", "--head"]
+    for more, message in {
+        "rnnt": "rnnt",
+        "attention --head-ctc 1": "head-ctc is 1.0; give a number at least 0 and below 1",
+        "transducer --head-hidden 0": "head-hidden is 0; give a number at least 1",
+        "transducer --head-cell LTSM": "there is no cell 'LTSM'",
+    }.items():
+        ended = unrolled(*flags, *more.split())
+        assert ended.code == 2 and message in ended.err, ended.err
+        assert not (tmp_path / "run").exists()
+
+
+def test_each_head_warns_of_recordings_that_are_too_short_for_it(speech: Any) -> None:
+    data = Data(train=speech.train, dev=speech.dev)
+    said = {}
+    for head in HEADS:
+        model = Model("GRU", 5, 1, stack=9, head=typing.cast(Any, head), head_hidden=5)
+        lesson = commands.learn(
+            TranscribeConfig(data=data, model=model), torch.device("cpu"), Progress()
+        )
+        said[head] = [int(line.split()[0]) for line in lesson.warnings()]
+    [ctc], [attention] = said["ctc"], said["attention"]
+    assert said["transducer"] == [] and ctc > attention > 0
+    with pytest.raises(ConfigError, match="head-embedding is 0"):
+        Model(head_embedding=0)
