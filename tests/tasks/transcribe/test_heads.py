@@ -19,9 +19,10 @@ from unrolled.tasks.transcribe.heads import HEADS
 
 Call = Callable[..., Any]
 
+ALL = "--head-hidden 24 --head-embedding 8 --time-masks 0 --feature-masks 0 --language none"
 WRITERS = {  # what each needs beside the flags that CTC learns with
-    "transducer": "--no-bidirectional --head-hidden 24 --head-embedding 4",
-    "attention": "--head-hidden 24 --head-embedding 8 --head-ctc 0.5 --epochs 20",
+    "transducer": f"{ALL} --no-bidirectional --epochs 7",
+    "attention": f"{ALL} --head-ctc 0.5 --epochs 10",
 }
 
 
@@ -32,7 +33,7 @@ def test_the_heads_are_those_that_can_be_asked_for() -> None:
 @pytest.mark.parametrize("head", WRITERS)
 def test_it_learns_though_stopped_and_transcribes(
     unrolled: Call,
-    speech: Any,
+    letters: Any,
     record: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -56,11 +57,11 @@ def test_it_learns_though_stopped_and_transcribes(
 
     monkeypatch.setattr(commands, "learn", stopping)
     run = tmp_path / "run"
-    flags = [*speech.learns, "--run", run, "--no-tune", "--head", head, *WRITERS[head].split()]
+    flags = [*letters.learns, "--run", run, "--head", head, *WRITERS[head].split()]
     assert unrolled(*flags).code == 130
     ended = unrolled(*flags, "--resume")
     assert ended.code == 0, ended.err
-    assert load_scores(Run(run))["dev"]["word_error_rate"] < 0.1
+    assert load_scores(Run(run))["dev"]["character_error_rate"] < 0.2
     assert "What it hears" in (run / "report.html").read_text()
 
     ended = unrolled("predict", run, record("ab c"), "--format", "jsonl", "--best", "2")

@@ -81,7 +81,7 @@ class Model:
     head_embedding: int = 64
     """Features of a symbol that it reads."""
     head_ctc: float = 0.3
-    """Share of attention's loss that is CTC's, of a second head, which helps the layers to learn."""
+    """Share of attention's loss that is CTC's, of a second head, which helps to learn."""
 
     def __post_init__(self) -> None:
         sizes = ("hidden", "layers", "stack", "head_hidden", "head_embedding")
