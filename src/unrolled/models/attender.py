@@ -51,6 +51,8 @@ class AttentionHead(Head):
         3
     """
 
+    streams = False
+
     def __init__(
         self,
         inputs: int,

@@ -18,7 +18,12 @@ class Head(nn.Module, ABC):
     Args:
         inputs: features of a step.
         symbols: how many there are, 0 included.
+
+    Attributes:
+        streams: whether a text can be found before all steps are there.
     """
+
+    streams = True
 
     def __init__(self, inputs: int, symbols: int) -> None:
         super().__init__()
@@ -64,6 +69,6 @@ class Head(nn.Module, ABC):
         self, heard: Scores, width: int, *, best: int = 1, fusion: Fusion | None = None
     ) -> list[Hypothesis]:
         """Find texts in a recording (steps, features), at most `best`, the best first."""
-        search = self.searching(width if width == 1 else max(width, best), fusion)
+        search = self.searching(width, fusion)
         search.hear(heard)
         return search.found(best)

@@ -22,8 +22,8 @@ Call = Callable[..., Any]
 
 ALL = "--head-hidden 24 --head-embedding 8 --time-masks 0 --feature-masks 0 --language none"
 WRITERS = {  # what each needs beside the flags that CTC learns with
-    "transducer": f"{ALL} --no-bidirectional --epochs 7",
-    "attention": f"{ALL} --head-ctc 0.5 --epochs 10",
+    "transducer": f"{ALL} --no-bidirectional --statistics corpus --epochs 6",
+    "attention": f"{ALL} --head-ctc 0.5 --epochs 9",
 }
 
 
@@ -65,7 +65,8 @@ def test_it_learns_though_stopped_and_transcribes(
     assert load_scores(Run(run))["dev"]["character_error_rate"] < 0.2
     assert "What it hears" in (run / "report.html").read_text()
 
-    ended = unrolled("predict", run, record("ab c"), "--format", "jsonl", "--best", "2")
+    path, best = record("ab c"), ("--format", "jsonl", "--best", "2")
+    ended = unrolled("predict", run, path, *best)
     found = [json.loads(line) for line in ended.out.splitlines()]
     assert edit_distance("ab c", found[0]["transcript"]) <= 1
     assert found[0]["score"] > found[1]["score"]
@@ -74,6 +75,26 @@ def test_it_learns_though_stopped_and_transcribes(
     assert " ".join(word["text"] for word in words) == found[0]["transcript"]
     assert 0 <= times[0] < 0.14 and 0.2 < times[-1] <= 0.38 and times == sorted(times)
     assert all(0 < word["probability"] <= 1 for word in words)
+    STREAMED[head](unrolled("predict", run, path, *best, "--chunk", "0.07"), found)
+
+
+def it_hears_a_stream(ended: Any, whole: list[Any]) -> None:
+    """Three steps and a half make a chunk: parts of steps wait, and the end is the same."""
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    parts = [one for one in found if "final" in one]
+    assert len(parts) > 1 and parts[0]["seconds"] < parts[-1]["seconds"] < 0.36
+    assert all(not one["final"] and one["transcript"] for one in parts)
+    for one, other in zip(found[len(parts) :], whole, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+        assert (one["transcript"], len(one["words"])) == (other["transcript"], len(other["words"]))
+
+
+def it_refuses_a_stream(ended: Any, whole: list[Any]) -> None:
+    message = "--chunk: this run also reads from the end; train one with --no-bidirectional"
+    assert (ended.code, ended.out) == (2, "") and message in ended.err
+
+
+STREAMED = {"transducer": it_hears_a_stream, "attention": it_refuses_a_stream}
 
 
 def test_bad_settings_are_told_in_a_line(unrolled: Call, speech: Any, tmp_path: Path) -> None:
@@ -93,7 +114,7 @@ def test_each_head_warns_of_recordings_that_are_too_short_for_it(speech: Any) ->
     data = Data(train=speech.train, dev=speech.dev)
     said = {}
     for head in HEADS:
-        model = Model("GRU", 5, 1, stack=9, head=typing.cast(Any, head), head_hidden=5)
+        model = Model("GRU", 5, 1, stack=12, head=typing.cast(Any, head), head_hidden=5)
         lesson = commands.learn(
             TranscribeConfig(data=data, model=model), torch.device("cpu"), Progress()
         )

@@ -212,12 +212,14 @@ class PredictConfig:
     """Transcripts for each file; more than one are written with their file and score."""
     format: Literal["text", "tsv", "jsonl"] = "text"
     """text: the transcript; tsv: file, transcript, score; jsonl: all, with the times of words."""
+    chunk: float = 0.0
+    """Seconds that are heard at a time, each followed by the text so far; 0 hears all at once."""
     search: Other = field(default_factory=Other)
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        check(self, {"best": FROM_ONE})
+        check(self, {"best": FROM_ONE, "chunk": FROM_ZERO})
         if self.best > 1 and self.search.width == 1:
             raise ConfigError("the single best path is one; give a --width of at least --best")
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.models.prefixes import Fusion
+from unrolled.models.prefixes import Fusion, Hypothesis, Searching
 from unrolled.models.transcriber import Listener, Transcriber
 from unrolled.tasks.cells import find_cell
 from unrolled.tasks.transcribe import config
@@ -90,7 +90,19 @@ class Recogniser:
 
     def transcribe(self, heard: NDArray[np.float32], best: int = 1) -> list[Transcription]:
         """Look for the transcripts of a recording that was listened to, the best first."""
-        found = self.model.head.search(heard, self.search.width, best=best, fusion=self.language)
+        width, fusion = self._width(best), self.language
+        return self.read(self.model.head.search(heard, width, best=best, fusion=fusion))
+
+    def begin(self, best: int = 1) -> Searching:
+        """Begin a search for at most `best` transcripts; a beam narrower than this is widened."""
+        return self.model.head.searching(self._width(best), self.language)
+
+    def _width(self, best: int) -> int:
+        width = self.search.width
+        return width if width == 1 else max(width, best)
+
+    def read(self, found: Sequence[Hypothesis]) -> list[Transcription]:
+        """Write out what a search has found."""
         return [
             Transcription(
                 " ".join(self.alphabet.decode(one.symbols).split()), one.score, one.symbols
