@@ -67,8 +67,14 @@ class AttentionHead(Head):
         super().__init__(inputs, symbols)
         if not 0 <= ctc < 1:
             raise ConfigError(f"ctc is {ctc}: expected a share, from 0 to below 1")
-        sizes = {"embedding": embedding, "hidden": hidden, "values": inputs}
-        self.decoder = Decoder(symbols, cell=cell, dropout=dropout, **sizes)
+        self.decoder = Decoder(
+            symbols,
+            embedding=embedding,
+            hidden=hidden,
+            values=inputs,
+            cell=cell,
+            dropout=dropout,
+        )
         self.aid = CTCHead(inputs, symbols) if ctc else None
         self.ctc = ctc
 

@@ -110,8 +110,9 @@ class TransducerHead(Head):
         self.scores = nn.Linear(hidden, symbols)
 
     def forward(self, ys: Tensor) -> Tensor:
-        """Give the joint layer's features (steps, batch, hidden) of ys (steps, batch, inputs)."""
-        return self.listens(ys)
+        """Give the joint layer's features (steps, batch, hidden), in single precision at least."""
+        heard = self.listens(ys)
+        return heard.to(torch.promote_types(heard.dtype, torch.float32))
 
     def loss(
         self, heard: Tensor, steps: Tensor, targets: Tensor, sizes: Tensor, smoothing: float = 0.0
