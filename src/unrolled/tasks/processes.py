@@ -1,5 +1,6 @@
 """The processes that train one model together, as `torchrun` starts them; most often just one."""
 
+import atexit
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,10 @@ T = TypeVar("T")
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what `torchrun` tells a process
 TIMEOUT = timedelta(days=1)  # the others wait while the first one scores, however long
 ENDED = "unrolled/ended"  # how many processes have ended early, in the store
+# A group that is freed with the gradients' buckets, by whoever holds Python's lock, may wait for
+# ever for a thread of its own that wants the lock. Kept here, it is freed alone, and lets go of it.
+KEPT: list[object] = []
+atexit.register(KEPT.clear)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ def joined() -> Iterator[Processes]:
     if not told_to_join():
         yield Processes()
         return
+    KEPT.clear()
     graphics = torch.cuda.is_available() and dist.is_nccl_available()
     try:
         store, rank, count = next(iter(rendezvous("env://", timeout=TIMEOUT)))
@@ -155,6 +161,7 @@ def joined() -> Iterator[Processes]:
             f"the processes do not find one another ({reason}); start them with torchrun "
             "--standalone"
         ) from None
+    KEPT.append(dist.group.WORLD)
     try:
         yield Processes(rank, count)
     except BaseException as error:
