@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # torch wants it later, and then in each process  # noqa: F401
 
 from unrolled import cli
 from unrolled.backends import BACKENDS
@@ -47,7 +48,7 @@ def play(scene: dict[str, Any], rank: int, folder: Path) -> None:
 
     os.environ["MASTER_PORT"] = str(scene["port"])
     out, err = io.StringIO(), io.StringIO()
-    Progress.update, code = updating, 0
+    Progress.update, code = updating, 0  # pyright: ignore[reportAttributeAccessIssue]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             cli.main(scene["arguments"])
@@ -61,7 +62,8 @@ def play(scene: dict[str, Any], rank: int, folder: Path) -> None:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    LanguageLesson.conclude = Seq2SeqLesson.conclude = lambda *arguments: None
+    for lesson in (LanguageLesson, Seq2SeqLesson):
+        setattr(lesson, "conclude", lambda *arguments: None)  # noqa: B010
     BACKENDS["auto"] = BACKENDS["eager"]  # nothing is compiled: that takes longer than all else
     children = []
     for rank in range(2):
