@@ -1,5 +1,6 @@
 """What is learnt by a language model: a text in windows, its state carried from one to the next."""
 
+import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,23 @@ class LanguageLesson(Lesson[LanguageModel]):
         losses, last = self.model.losses(ids[:-1], ids[1:], state or None)
         self.state = {name: tensor.detach() for name, tensor in last.items()}
         return losses.mean(), losses.numel()
+
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give the cross-entropy of each symbol of a window that is read from an empty state."""
+        ids, _ = self._window(batch)
+        losses, _ = self.model.losses(ids[:-1], ids[1:])
+        return losses, torch.full((len(batch),), len(losses))
+
+    def held_out(self) -> "LanguageLesson | None":
+        """Give the dev text to learn from, in as many streams as it is long enough for."""
+        dev, training = self.texts["dev"], self.settings.training
+        streams = min(training.batch, len(dev.ids) // training.steps)
+        if not streams:
+            return None
+        settings = dataclasses.replace(
+            self.settings, training=dataclasses.replace(training, batch=streams)
+        )
+        return LanguageLesson(self.model, self.coder, {"train": dev, "dev": dev}, settings)
 
     def _window(self, batch: Sequence[int]) -> tuple[Tensor, bool]:
         """Give ids (steps + 1, batch), what is read and one more, and whether an epoch begins."""
