@@ -91,7 +91,10 @@ def _train(args: list[str]) -> int:
     kind = find_kind(task)
     prog = f"unrolled train {task}"
     settings = resolve(kind.config, flags, kind.presets, prog=prog)
+    if "WORLD_SIZE" in os.environ:  # several processes: torch warns of what is meant to be so
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from unrolled.tasks import commands
+    from unrolled.tasks.processes import leads
     from unrolled.tasks.trained import resume_command, resume_settings
 
     if settings.resume:  # the flags again, now over the settings that the run began with
@@ -102,7 +105,8 @@ def _train(args: list[str]) -> int:
         commands.train(kind, settings)
     except commands.Interrupted:
         return _fail(f"stopped and saved; go on with: {resume_command(settings.run)}", 130)
-    print(settings.run / "report.html")
+    if leads():
+        print(settings.run / "report.html")
     return 0
 
 

@@ -31,7 +31,7 @@ def test_a_table_is_read(tmp_path: Path, name: str, text: str, cells: object) ->
         (b"", "is empty"),
         (b"x,x\n", "1: two columns are called 'x'"),
         (b'x,y\n1,"2\n', "is no CSV"),
-        (b"x,y\n1,\xff\n", "2: byte 0xff at column 3 is not UTF-8"),
+        (b"x,\xff\n1,2\n", "1: byte 0xff at column 3 is not UTF-8"),
         (b"x,y\n" + b"1" * 101, "2: is longer than 100"),
     ],
     ids=["empty", "twice", "quotes", "utf-8", "long"],

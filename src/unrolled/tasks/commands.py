@@ -16,6 +16,7 @@ from unrolled.tasks.device import no_denormals, pick_device
 from unrolled.tasks.interrupt import Interrupted
 from unrolled.tasks.kinds import Kind
 from unrolled.tasks.lesson import Lesson
+from unrolled.tasks.processes import Processes, joined
 from unrolled.tasks.progress import Progress, clock
 from unrolled.tasks.run import Run
 from unrolled.tasks.settings import to_toml
@@ -41,14 +42,16 @@ def train(kind: Kind, settings: Any, progress: Progress | None = None) -> Standi
         UnrolledError: see the message; what the run held before is still there.
         Interrupted: the user stopped it; it can go on.
     """
-    with no_denormals():
-        return _train(kind, _absolute(settings), progress or Progress())
+    with no_denormals(), joined() as processes:
+        return _train(kind, _absolute(settings), processes.heard(progress), processes)
 
 
-def _train(kind: Kind, settings: Any, progress: Progress) -> Standing:
-    device = _prepare(kind, settings)
+def _train(kind: Kind, settings: Any, progress: Progress, processes: Processes) -> Standing:
+    device = _prepare(kind, settings, processes)
     progress.note(f"reading {settings.data.train or 'nothing'}")
     lesson = kind.work().learn(settings, device, progress)
+    if not processes.leads:
+        return fit(lesson, settings.training, Run(settings.run), progress, processes)
     if settings.resume:
         run = Run(settings.run)
     else:
@@ -56,9 +59,9 @@ def _train(kind: Kind, settings: Any, progress: Progress) -> Standing:
     with run.lock():
         remove_leftovers(run.path)
         _remember(run, lesson)
-        _introduce(settings, lesson, progress)
+        _introduce(settings, lesson, progress, processes)
         try:
-            standing = fit(lesson, settings.training, run, progress)
+            standing = fit(lesson, settings.training, run, progress, processes)
             if run.report.exists():
                 progress.note(f"nothing is left to do: {run.report} is there")
             else:
@@ -82,7 +85,7 @@ def _paths(data: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(data) if isinstance(getattr(data, f.name), Path)]
 
 
-def _prepare(kind: Kind, settings: Any) -> torch.device:
+def _prepare(kind: Kind, settings: Any, processes: Processes) -> torch.device:
     """Settle what every step rests on, and refuse what cannot work before any data is read."""
     if settings.resume:
         _check_unchanged(kind, settings)
@@ -90,12 +93,17 @@ def _prepare(kind: Kind, settings: Any) -> torch.device:
         if field.name.endswith("cell") and (name := getattr(settings.model, field.name)):
             find_cell(name)
     training = settings.training
+    if training.batch < processes.count:
+        raise ConfigError(
+            f"batch is {training.batch}, but {processes.count} processes share it; raise it, or "
+            "start fewer"
+        )
     if training.tensorboard:
         summary_writer()
     if training.threads:
         torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)
-    return pick_device(training.device)
+    return pick_device(processes.device_name(training.device))
 
 
 def _check_unchanged(kind: Kind, settings: Any) -> None:
@@ -141,12 +149,15 @@ def check_data(run: Run, lesson: Lesson[Any]) -> None:
             )
 
 
-def _introduce(settings: Any, lesson: Lesson[Any], progress: Progress) -> None:
+def _introduce(
+    settings: Any, lesson: Lesson[Any], progress: Progress, processes: Processes
+) -> None:
     """Say what is about to learn from what."""
     size = sum(parameter.numel() for parameter in lesson.model.parameters())
+    several = f"{processes.count} processes of " if processes.count > 1 else ""
     progress.note(
         f"{lesson.introduction()}; {size:,} parameters on {lesson.device}, "
-        f"{torch.get_num_threads()} threads; all is kept in {settings.run}"
+        f"{several}{torch.get_num_threads()} threads; all is kept in {settings.run}"
     )
     for warning in lesson.warnings():
         progress.warn(warning)

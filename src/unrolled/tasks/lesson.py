@@ -55,7 +55,10 @@ class Trainable(ABC, Generic[M]):
         return ()
 
     def carried(self) -> dict[str, Tensor]:
-        """Give the tensors that live from one step to the next, such as a recurrence's state."""
+        """Give the tensors that live from one step to the next, such as a recurrence's state.
+
+        Each is (layers, batch, *size), and a row belongs to the item at its place in the batch.
+        """
         return {}
 
     def carry(self, tensors: Mapping[str, Tensor]) -> None:

@@ -67,14 +67,44 @@ def lines(stream: Stream, name: str, max_line: int) -> Iterator[tuple[int, str]]
     >>> list(lines(io.BytesIO(b"the\n\ncat"), "here", 100))
     [(1, 'the'), (2, ''), (3, 'cat')]
     """
-    for line in itertools.count(1):
-        try:
-            text = _next_line(stream, max_line, mark=codecs.BOM_UTF8 if line == 1 else b"")
-        except DataError as fault:
-            raise DataError(f"{name}:{line}: {fault}") from fault
-        if text is None:
-            return
+    for line, text, fault in all_lines(stream, name, max_line):
+        if fault:
+            raise DataError(f"{name}:{line}: {fault}")
         yield line, text
+
+
+def all_lines(stream: Stream, name: str, max_line: int) -> Iterator[tuple[int, str, str]]:
+    r"""Read as `lines` does, past lines that cannot be used: number, text, and what is wrong.
+
+    What is not UTF-8 in a text is replaced; a line too long has none. Raises DataError, with name
+    and line, for a broken stream.
+
+    >>> list(all_lines(io.BytesIO(b"a\xff\nb\n"), "here", 100))  # doctest: +ELLIPSIS
+    [(1, 'a\ufffd', 'byte 0xff at column 2 is not UTF-8; ...'), (2, 'b', '')]
+    """
+    # a character has at most 4 bytes, the mark at the start 3, CRLF 2: more is surely too long
+    most = 4 * max_line + 6
+    too_long = f"is longer than {max_line} characters; shorten it or raise max_line"
+    for line in itertools.count(1):
+        raw, fault = _next_line(stream, most, f"{name}:{line}"), ""
+        if not raw:
+            return
+        if len(raw) == most:
+            while raw and not raw.endswith(b"\n"):
+                raw = _next_line(stream, most, f"{name}:{line}")
+            yield line, "", too_long
+            continue
+        raw = raw.removeprefix(codecs.BOM_UTF8 if line == 1 else b"")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            found = f"byte {raw[error.start]:#04x} at column {error.start + 1}"
+            text, fault = (
+                raw.decode(errors="replace"),
+                f"{found} is not UTF-8; save the file as UTF-8",
+            )
+        text = text.removesuffix("\n").removesuffix("\r")
+        yield (line, "", too_long) if len(text) > max_line else (line, text, fault)
 
 
 def records(
@@ -119,26 +149,13 @@ def json_fields(text: str, fields: Sequence[str]) -> Sequence[str]:
     return [record[field] for field in fields]
 
 
-def _next_line(stream: Stream, max_line: int, mark: bytes) -> str | None:
-    """Read one line in bounded memory, without its end and the mark; None after the last."""
-    # a character has at most 4 bytes, the mark at the start 3, CRLF 2: more is surely too long
-    most = 4 * max_line + 6
+def _next_line(stream: Stream, most: int, where: str) -> bytes:
+    """Read to the next line end, or `most` bytes; nothing after the last."""
     try:
-        raw = stream.readline(most)
+        return stream.readline(most)
     except (OSError, EOFError, zlib.error) as error:
         reason = str(error).lower().rstrip(".")
-        raise DataError(f"cannot be read ({reason}); is the file complete?") from error
-    if not raw:
-        return None
-    if len(raw) < most:
-        try:
-            text = raw.removeprefix(mark).decode().removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            found = f"byte {raw[error.start]:#04x} at column {error.start + 1}"
-            raise DataError(f"{found} is not UTF-8; save the file as UTF-8") from error
-        if len(text) <= max_line:
-            return text
-    raise DataError(f"is longer than {max_line} characters; shorten it or raise max_line")
+        raise DataError(f"{where}: cannot be read ({reason}); is the file complete?") from error
 
 
 def refuse_empty(text: str, side: str) -> None:

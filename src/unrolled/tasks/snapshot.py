@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from unrolled.tasks.processes import Processes
+
+APART = 1_000_003  # between the seeds of processes
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -54,10 +58,54 @@ class Learner:
             moments.setdefault(int(index), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cpu" in tensors:
+            torch.set_rng_state(tensors["random.cpu"])
         # A run that began on the CPU may go on with a GPU: then its generator starts afresh.
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def gather(
+    learner: Learner, carried: Mapping[str, Tensor], processes: Processes
+) -> dict[str, Tensor]:
+    """Give what all processes stand on: one's weights, everyone's random numbers and rows.
+
+    Args:
+        learner: of this process.
+        carried: what it carries from step to step, (layers, rows, *size) each.
+        processes: all of them.
+    """
+    tensors = learner.tensors()
+    for name in [name for name in tensors if name.startswith("random.")]:
+        states = processes.whole(tensors[name][None, None])[0]
+        tensors |= {_random(name, rank): state for rank, state in enumerate(states)}
+    return tensors | {f"carried.{name}": processes.whole(rows) for name, rows in carried.items()}
+
+
+def spread(
+    tensors: Mapping[str, Tensor], processes: Processes
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Give this process its part of what `gather` gave, as many as there were: a learner, and rows.
+
+    A process that was not there draws from where its seed is.
+    """
+    carried = {name: processes.own(rows) for name, rows in under("carried.", tensors).items()}
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("random.")}
+    for name in ("random.cpu", "random.cuda"):
+        if (mine := _random(name, processes.rank)) in tensors:
+            own[name] = tensors[mine]
+    return own, carried
+
+
+def _random(name: str, rank: int) -> str:
+    """Name the generator of a process; the first one's has its name alone."""
+    return f"{name}.{rank}" if rank else name
+
+
+def part(seed: int, processes: Processes, step: int) -> None:
+    """Let each process but the first draw random numbers of its own from here on."""
+    if not processes.leads:
+        torch.manual_seed(seed + APART * processes.rank + step)
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Where a training stands."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from unrolled.tasks.checkpoint import JSON
@@ -27,3 +28,7 @@ class Standing:
     def facts(self) -> dict[str, JSON]:
         """Give all of it as JSON."""
         return copy.deepcopy(vars(self))
+
+    def follow(self, facts: Mapping[str, JSON]) -> None:
+        """Stand where another stands, whose `facts` these are."""
+        vars(self).update(facts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.errors import DataError
-from unrolled.tasks.lines import lines, opened, shown
+from unrolled.tasks.lines import all_lines, opened, shown
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ def read_table(path: Path, max_line: int, *, head: bool = True) -> tuple[list[st
 
     path: the file. max_line: the most characters of a line, at least 1. head: whether the first row
     names the columns; without it there are no names, and rows may have any number of cells.
-    Gives a row that has other cells than the head has names with its fault.
-    Raises DataError, with the file and the line, for a file that cannot be read, text that is not
+    Gives a row that has other cells than the head has names, or text that is not UTF-8, with its
+    fault.
+    Raises DataError, with the file and the line, for a file that cannot be read, a head that is not
     UTF-8, a line too long, broken quotes, no head, or a name that is there twice.
 
     >>> import tempfile
@@ -45,6 +46,8 @@ def read_table(path: Path, max_line: int, *, head: bool = True) -> tuple[list[st
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: is empty; write the names of the columns in its first row")
+    if first.fault:
+        raise DataError(f"{path}:{first.line}: {first.fault}")
     names = [name.strip() for name in first.cells]
     for place, name in enumerate(names):
         if name in names[:place]:
@@ -68,15 +71,19 @@ def is_tsv(path: Path) -> bool:
 
 
 def _rows(path: Path, max_line: int) -> Iterator[Row]:
+    faults: dict[int, str] = {}  # of the lines of the row that is being read
     with opened(path) as stream:
-        texts = (text + "\n" for _, text in lines(stream, str(path), max_line))
+        texts = _texts(path, all_lines(stream, str(path), max_line), faults)
         if is_tsv(path):
             reader = csv.reader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
         else:
             reader = csv.reader(texts, strict=True)
         try:
             for cells in reader:
-                if cells:
+                if faults:
+                    yield Row(*next((line, (), fault) for line, fault in faults.items()))
+                    faults.clear()
+                elif cells:
                     yield Row(reader.line_num, cells)
         except csv.Error as error:
             raise DataError(
@@ -84,9 +91,21 @@ def _rows(path: Path, max_line: int) -> Iterator[Row]:
             ) from None
 
 
+def _texts(
+    path: Path, found: Iterator[tuple[int, str, str]], faults: dict[int, str]
+) -> Iterator[str]:
+    """Give the texts of lines, and note which have a fault; what is too long ends the reading."""
+    for number, text, fault in found:
+        if fault and not text:
+            raise DataError(f"{path}:{number}: {fault}")
+        if fault:
+            faults[number] = fault
+        yield text + "\n"
+
+
 def _checked(rows: Iterator[Row], count: int) -> Iterator[Row]:
     for row in rows:
-        if len(row.cells) == count:
+        if row.fault or len(row.cells) == count:
             yield row
         else:
             yield Row(row.line, (), f"cells: {len(row.cells)}; the first row names {count} columns")

@@ -16,20 +16,28 @@ from unrolled.tasks.curves import curves
 from unrolled.tasks.device import uses_bfloat16
 from unrolled.tasks.interrupt import Interrupted, stop_requests
 from unrolled.tasks.lesson import Trainable
+from unrolled.tasks.processes import Processes
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.schedule import learning_rate
-from unrolled.tasks.snapshot import Learner, under
+from unrolled.tasks.snapshot import Learner, gather, part, spread
 from unrolled.tasks.standing import Standing
 from unrolled.tasks.watcher import Watcher
 
 WARM = 50  # steps that kernels take to settle: they say nothing about the speed
 PLAN_BY = 0.1  # share of --minutes after which they turn into steps, if nothing was scored yet
 SPARE = 0.95  # share of the time left that is planned: the machine may get slower
+ALONE = Processes()
 ENOUGH = 0.8  # share of --minutes after which a training may end that has done what was planned
 
 
-def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) -> Standing:
+def fit(
+    task: Trainable[Any],
+    settings: Training,
+    run: Run,
+    progress: Progress,
+    processes: Processes = ALONE,
+) -> Standing:
     """Train a task's model, from the run's last checkpoint if there is one.
 
     The best weights by the dev score are kept in the run's ``model.safetensors``, each scoring in
@@ -37,11 +45,15 @@ def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) 
     linearly and falls along a cosine; gradients clipped by their global norm (Pascanu et al. 2013,
     arXiv:1211.5063); the weights that are scored are an exponential average of those trained.
 
+    Several processes share out every batch, and take the steps that one would take: the gradient
+    is that of the mean over the symbols of all shares.
+
     Args:
         task: the model, its batches, its loss and its score.
         settings: how to train.
         run: where everything is kept; locked by the caller.
         progress: where it is shown.
+        processes: who trains; the first one scores and writes.
 
     Returns:
         Where the training stands at its end.
@@ -51,20 +63,38 @@ def fit(task: Trainable[Any], settings: Training, run: Run, progress: Progress) 
         ConfigError: curves for TensorBoard are asked for, and it is not installed.
         Interrupted: the user stopped it; a checkpoint is written.
     """
-    return _Loop(task, settings, run, progress).go()
+    return _Loop(task, settings, run, progress, processes).go()
+
+
+class _Loss(nn.Module):
+    """A task's loss as a module, which is what can be made parallel."""
+
+    def __init__(self, task: Trainable[Any]) -> None:
+        super().__init__()
+        self.model, self.task = task.model, task
+
+    def forward(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
+        return self.task.loss(batch, progress)
 
 
 class _Loop:
     """One training: what it works on, and where it stands.
 
     Between two steps all of it is in `learner` and `standing`, and `_save` writes both. A step
-    and its scoring are never parted by a checkpoint, so nothing is done twice or left out.
+    and its scoring are never parted by a checkpoint, so nothing is done twice or left out. Every
+    process stands at the same place: what one alone knows, such as the time, it tells the others.
     """
 
     def __init__(
-        self, task: Trainable[Any], settings: Training, run: Run, progress: Progress
+        self,
+        task: Trainable[Any],
+        settings: Training,
+        run: Run,
+        progress: Progress,
+        processes: Processes,
     ) -> None:
         self.task, self.settings, self.run, self.progress = task, settings, run, progress
+        self.processes = processes
         groups = _groups(task.model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
         self.learner = Learner(task.model, copy.deepcopy(task.model), optimizer)
@@ -73,18 +103,20 @@ class _Loop:
         self.score_every = max(settings.score_steps, round(settings.score_every * self.per_epoch))
         self.steps = max(settings.least_steps, math.ceil(settings.epochs * self.per_epoch))
         self.standing = Standing(steps=self.steps)
-        self.watcher = Watcher(task, run, progress) if settings.watch else None
+        watched = settings.watch and processes.leads
+        self.watcher = Watcher(task, run, progress) if watched else None
 
     def go(self) -> Standing:
         self._resume()
-        standing = self.standing
+        standing, processes = self.standing, self.processes
+        self.loss = processes.parallel(_Loss(self.task))
         begun = time.monotonic() - standing.seconds
         saved = time.monotonic()
-        folder = self.run.path / "tensorboard"
+        folder, drawn = self.run.path / "tensorboard", self.settings.tensorboard and processes.leads
         self.progress.start(standing.step, standing.steps)
         with (
             stop_requests() as stop_requested,
-            curves(folder, standing.step, self.settings.tensorboard) as draw,
+            curves(folder, standing.step, drawn) as draw,
             self.progress,
         ):
             for batch in self._batches():
@@ -94,21 +126,30 @@ class _Loop:
                 if scored:
                     figures |= self._score()
                     if self.watcher:
-                        self.watcher.look(batch, standing.step, standing.seconds)
-                    standing.seconds = time.monotonic() - begun
+                        self.watcher.look(processes.share(batch), standing.step, standing.seconds)
+                late = time.monotonic() - saved > self.settings.keep_every
+                stop, standing.seconds, late = self._agreed(
+                    stop_requested(), time.monotonic() - begun, late
+                )
                 if standing.step == WARM:
                     standing.plan_step, standing.plan_seconds = WARM, standing.seconds
-                if self._plan_is_due(scored):
+                planned = self._plan_is_due(scored)
+                if planned:
                     self._plan()
-                    saved = -math.inf  # a plan is kept before the first step by it
                 draw(standing.step, figures)
-                if stop_requested() or time.monotonic() - saved > self.settings.keep_every:
+                if stop or late or planned:  # a plan is kept before the first step by it
                     self._save()
                     saved = time.monotonic()
-                if stop_requested():
+                if stop:
                     raise Interrupted
         self._save()
         return standing
+
+    def _agreed(self, stop: bool, seconds: float, late: bool) -> tuple[bool, float, bool]:
+        """Stop if any process is to; the time is the first one's."""
+        leads = self.processes.leads
+        stops, seconds, lates = self.processes.sum(stop, leads * seconds, leads and late)
+        return stops > 0, seconds, lates > 0
 
     def _batches(self) -> Iterator[Sequence[int]]:
         """Give the batches from where the training stands to where it ends."""
@@ -132,25 +173,29 @@ class _Loop:
         for group in learner.optimizer.param_groups:
             group["lr"] = rate
         learner.model.train()
+        share = self.processes.share(batch)
         with torch.autocast(learner.device.type, torch.bfloat16, enabled=self.bfloat16):
-            loss, symbols = self.task.loss(batch, standing.step / standing.steps)
-        value = self._finite("loss", loss, rate, batch)
+            # Whose share is empty takes part all the same, with an item that counts nothing.
+            loss, symbols = self.loss(share or batch[:1], standing.step / standing.steps)
+        symbols = symbols if share else 0
+        total, everyones = self.processes.sum(loss.item() * symbols, symbols)
+        value = self._finite("loss", total / everyones, rate, share)
         learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # Gradients are averaged over processes, and are to be averaged over symbols.
+        (loss * (self.processes.count * symbols / everyones)).backward()
         norm = nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings.clip)
-        self._finite("norm of the gradient", norm, rate, batch)
+        self._finite("norm of the gradient", norm.item(), rate, share)
         learner.optimizer.step()
         standing.step += 1
         _follow(learner, min(self.settings.average, (1 + standing.step) / (10 + standing.step)))
-        standing.symbols += symbols
-        standing.loss_sum += value * symbols
-        standing.loss_symbols += symbols
-        self.progress.update(standing.step, standing.steps, value, symbols)
+        standing.symbols += int(everyones)
+        standing.loss_sum += total
+        standing.loss_symbols += int(everyones)
+        self.progress.update(standing.step, standing.steps, value, int(everyones))
         return {"loss": value, "learning_rate": rate}
 
-    def _finite(self, name: str, value: Tensor, rate: float, batch: Sequence[int]) -> float:
+    def _finite(self, name: str, number: float, rate: float, batch: Sequence[int]) -> float:
         """Give the number, or raise before it can spoil the weights."""
-        number = value.item()
         if not math.isfinite(number):
             raise RunError(
                 f"the {name} became {number} at step {self.standing.step + 1}; lower "
@@ -162,13 +207,19 @@ class _Loop:
     def _cause(self, batch: Sequence[int]) -> str:
         """Say where a number that is none comes from, if a watcher sees it."""
         found = self.watcher.examined(batch) if self.watcher else []
-        return f". {found[0].title}. {found[0].text}" if found else ""
+        return self.processes.told(f". {found[0].title}. {found[0].text}" if found else "")
 
     def _score_is_due(self) -> bool:
         standing = self.standing
         return standing.step % self.score_every == 0 or standing.step == standing.steps
 
     def _score(self) -> dict[str, float]:
+        """Have the first process score, and tell the others where the training now stands."""
+        figures = self._score_alone() if self.processes.leads else {}
+        self.standing.follow(self.processes.told(self.standing.facts()))
+        return figures
+
+    def _score_alone(self) -> dict[str, float]:
         """Score the average, keep it if it is the best so far, and give its figures."""
         standing, average = self.standing, self.learner.average
         loss = standing.loss_sum / standing.loss_symbols
@@ -225,23 +276,33 @@ class _Loop:
 
     def _save(self) -> None:
         standing = self.standing
-        tensors = self.learner.tensors()
-        tensors |= {f"carried.{name}": tensor for name, tensor in self.task.carried().items()}
-        checkpoint = Checkpoint(standing.step, tensors, standing.facts())
-        save(self.run.checkpoints, checkpoint, keep=self.settings.keep)
+        tensors = gather(self.learner, self.task.carried(), self.processes)
+        if self.processes.leads:
+            checkpoint = Checkpoint(standing.step, tensors, standing.facts())
+            save(self.run.checkpoints, checkpoint, keep=self.settings.keep)
+        self.processes.wait()
 
     def _resume(self) -> None:
         checkpoint = load_latest(self.run.checkpoints, self.progress.warn)
+        step = checkpoint.step if checkpoint else 0
+        part(self.settings.seed, self.processes, step)
         if checkpoint is not None:
             self._restore(checkpoint)
             ended = "the training had ended" if self._finished() else "goes on"
-            self.progress.note(f"{ended} at step {checkpoint.step:,} of {self.standing.steps:,}")
-        self.run.truncate_metrics(self.standing.step)
+            self.progress.note(f"{ended} at step {step:,} of {self.standing.steps:,}")
+        if self.processes.told(step) != step:
+            raise RunError(
+                f"process {self.processes.rank} does not see the checkpoints in "
+                f"{self.run.checkpoints} that the first one sees; put --run on a disk of them all"
+            )
+        if self.processes.leads:
+            self.run.truncate_metrics(self.standing.step)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:
-            self.learner.restore(checkpoint.tensors)
-            self.task.carry(under("carried.", checkpoint.tensors))
+            tensors, carried = spread(checkpoint.tensors, self.processes)
+            self.learner.restore(tensors)
+            self.task.carry(carried)
             self.standing = Standing(**checkpoint.facts)  # pyright: ignore[reportArgumentType]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()[:20])

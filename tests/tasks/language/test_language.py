@@ -41,7 +41,7 @@ def lesson(text: Path, tmp_path: Path) -> LanguageLesson:
 def test_windows_follow_one_another_and_read_everything_once(lesson: LanguageLesson) -> None:
     ids = lesson.texts["train"].ids
     for epoch in (0, 1):
-        windows = [lesson._window(*divmod(n, lesson.windows)) for [n] in lesson.batches(epoch)]
+        windows = [lesson._window(batch)[0] for batch in lesson.batches(epoch)]
         assert all(
             torch.equal(one[-1], other[0]) for one, other in zip(windows, windows[1:], strict=False)
         )
@@ -50,7 +50,7 @@ def test_windows_follow_one_another_and_read_everything_once(lesson: LanguageLes
         ring = "".join(map(chr, [*ids, *ids]))
         streams = ["".join(map(chr, column.tolist())) for column in read.T]
         assert all(stream in ring for stream in streams)
-    first, second = (lesson._window(epoch, 0) for epoch in (0, 1))
+    first, second = (lesson._window(next(iter(lesson.batches(epoch))))[0] for epoch in (0, 1))
     assert not torch.equal(first, second), "another epoch is cut elsewhere"
     assert [*lesson.batches(1)[3:]] == [*lesson.batches(1)][3:]
 
@@ -58,22 +58,31 @@ def test_windows_follow_one_another_and_read_everything_once(lesson: LanguageLes
 def test_the_state_is_carried_within_an_epoch_and_fresh_in_the_next(lesson: LanguageLesson) -> None:
     with torch.no_grad():
         lesson.model.eval()
-        [first], [second], *_ = lesson.batches(0)
-        lesson.loss([first], 0.0)
+        first, second, *_ = lesson.batches(0)
+        lesson.loss(first, 0.0)
         carried = lesson.carried()
         expected, _ = lesson.model(
-            torch.cat([lesson._window(0, 0)[:-1], lesson._window(0, 1)[:-1]])
+            torch.cat([lesson._window(batch)[0][:-1] for batch in (first, second)])
         )
-        loss, symbols = lesson.loss([second], 0.0)
-        wanted = lesson._window(0, 1)[1:]
+        loss, symbols = lesson.loss(second, 0.0)
+        wanted = lesson._window(second)[0][1:]
         whole = torch.nn.functional.cross_entropy(expected[16:].flatten(0, 1), wanted.flatten())
         torch.testing.assert_close(loss, whole)
         assert symbols == 4 * 16
         lesson.carry(carried)
-        again, _ = lesson.loss([second], 0.0)
+        again, _ = lesson.loss(second, 0.0)
         torch.testing.assert_close(again, loss)
+        lesson.carry(carried)
+        few, symbols = lesson.loss(second[:3], 0.0)  # as when a doctor looks at some rows
+        assert symbols == 3 * 16
+        torch.testing.assert_close(
+            few,
+            torch.nn.functional.cross_entropy(
+                expected[16:, :3].flatten(0, 1), wanted[:, :3].flatten()
+            ),
+        )
         lesson.carry({})
-        fresh, _ = lesson.loss([second], 0.0)
+        fresh, _ = lesson.loss(second, 0.0)
         assert not torch.allclose(fresh, loss)
 
 

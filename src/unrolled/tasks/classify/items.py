@@ -13,7 +13,7 @@ from unrolled.tasks.classify.arrays import read_arrays
 from unrolled.tasks.classify.config import Fields
 from unrolled.tasks.classify.ts import read_ts
 from unrolled.tasks.faults import Faults
-from unrolled.tasks.lines import is_json, json_fields, lines, normalize, opened
+from unrolled.tasks.lines import all_lines, is_json, json_fields, normalize, opened
 from unrolled.tasks.tables import column, read_table
 
 SERIES = (".npz", ".ts", ".ts.gz")  # how the names of files of series end
@@ -97,10 +97,12 @@ def _table_items(path: Path, fields: Fields, faults: Faults, labels: bool) -> It
 def _json_items(path: Path, fields: Fields, faults: Faults, labels: bool) -> Iterator[Item]:
     wanted = (fields.text_field, fields.label_field)[: 2 if labels else 1]
     with opened(path) as stream:
-        for number, line in lines(stream, str(path), fields.max_line):
-            if not line.strip(" "):
+        for number, line, broken in all_lines(stream, str(path), fields.max_line):
+            if not line.strip(" ") and not broken:
                 continue
             try:
+                if broken:
+                    raise DataError(broken)
                 text, *label = json_fields(line, wanted)
             except DataError as fault:
                 faults.found(f"{path}:{number}", str(fault))

@@ -1,5 +1,6 @@
 """What is learnt in classification: from labelled items to a trained model and its report."""
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,14 @@ class ClassifyLesson(Lesson[Classifier]):
         smoothing = self.settings.training.smoothing
         scores = self.model(steps, lengths)
         return F.cross_entropy(scores, labels, label_smoothing=smoothing), len(batch)
+
+    def held_out(self) -> "ClassifyLesson":
+        """Give the dev items to learn from."""
+        lesson = copy.copy(self)
+        lesson.train = self.dev
+        lesson.sequences = [self.inputs.encode(item.content) for item in self.dev]
+        lesson.labels = torch.tensor([self.classes.number(item) for item in self.dev])
+        return lesson
 
     def score(self, model: Classifier) -> dict[str, float]:
         """Classify the dev items: how unlikely their classes seem, and which share is wrong."""

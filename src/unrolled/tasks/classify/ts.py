@@ -8,7 +8,7 @@ import numpy as np
 from unrolled.errors import DataError
 from unrolled.tasks.classify.config import Fields
 from unrolled.tasks.faults import Faults
-from unrolled.tasks.lines import lines, opened, shown
+from unrolled.tasks.lines import all_lines, opened, shown
 
 KNOWN = (
     "problemname", "timestamps", "missing", "univariate", "dimensions", "dimension",
@@ -33,8 +33,13 @@ def read_ts(
     """
     head: dict[str, str] = {}
     with opened(path) as stream:
-        for number, text in lines(stream, str(path), fields.max_line):
+        for number, text, broken in all_lines(stream, str(path), fields.max_line):
             where, text = f"{path}:{number}", text.strip()
+            if broken and "data" in head:
+                faults.found(where, broken)
+                continue
+            if broken:
+                raise DataError(f"{where}: {broken}")
             if not text or text.startswith("#"):
                 continue
             if "data" not in head:

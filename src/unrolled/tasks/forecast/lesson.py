@@ -1,5 +1,6 @@
 """What is learnt in forecasting: from series to a trained model and its report."""
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.models.forecaster import Forecaster
+from unrolled.models.forecaster import Forecaster, Windows
 from unrolled.tasks.forecast import report
 from unrolled.tasks.forecast.config import ForecastConfig
 from unrolled.tasks.forecast.data import HELD_OUT, Sides, dev_spans, training_spans
@@ -65,11 +66,28 @@ class ForecastLesson(Lesson[Forecaster]):
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
         """Give the mean loss over the steps of a batch's windows, and their number."""
-        windows = self.train.some(batch)
-        cut = self.pool.cut(windows.which, windows.origins)
-        target = cut.scaled(self.pool.targets(windows.which, windows.origins))
-        loss = self.model.loss(cut.windows.to(self.device), target.to(self.device))
-        return loss, target.numel()
+        windows, target = self._cut(batch)
+        return self.model.loss(windows, target), target.numel()
+
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give the loss of each step that is forecast."""
+        windows, target = self._cut(batch)
+        raw, base = self.model(windows)
+        losses = self.model.output.loss(raw, base, target, windows.scale)
+        return losses, torch.full((len(batch),), len(losses))
+
+    def held_out(self) -> "ForecastLesson":
+        """Give the dev windows to learn from."""
+        lesson = copy.copy(self)
+        lesson.train = self.dev
+        return lesson
+
+    def _cut(self, batch: Sequence[int]) -> tuple[Windows, Tensor]:
+        """Give a batch's windows and the scaled values (horizon, batch) that follow them."""
+        spans = self.train.some(batch)
+        cut = self.pool.cut(spans.which, spans.origins)
+        target = cut.scaled(self.pool.targets(spans.which, spans.origins))
+        return cut.windows.to(self.device), target.to(self.device)
 
     @torch.no_grad()
     def score(self, model: Forecaster) -> dict[str, float]:

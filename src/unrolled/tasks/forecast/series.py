@@ -193,7 +193,7 @@ def _long(path: Path, columns: Columns, faults: Faults) -> list[Series]:
             one.add(row, row.cells[value], _numbers(row, known, names), columns)
             one.times.append(moment)
         except DataError as fault:
-            if label not in bad:
+            if not label or label not in bad:
                 faults.found(f"{path}:{_line(fault, row)}", str(fault))
             bad.add(label)
     good = [one for one in found.values() if one.name not in bad]
@@ -214,6 +214,9 @@ def _rows(path: Path, columns: Columns, faults: Faults) -> list[Series]:
     series: list[Series] = []
     names: set[str] = set()
     for place, row in enumerate(read_table(path, columns.max_line, head=False)[1]):
+        if row.fault:
+            faults.found(f"{path}:{row.line}", row.fault)
+            continue
         name, *cells = (cell.strip() for cell in row.cells)
         while cells and not cells[-1]:
             cells.pop()

@@ -1,5 +1,6 @@
 """What is learnt by a language model: a text in windows, its state carried from one to the next."""
 
+import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,17 +31,25 @@ VOCABULARY = "vocabulary.json"
 
 
 class Windows(Sequence[Sequence[int]]):
-    """The batches of an epoch, each one window: a list of them would grow with the text."""
+    """The batches of an epoch, each one window of all streams: a list would grow with the text.
 
-    def __init__(self, numbers: range) -> None:
-        self.numbers = numbers
+    An item is a stream in a window; they are counted on from window to window.
+
+    >>> [list(items) for items in Windows(range(2), streams=3)]
+    [[0, 1, 2], [3, 4, 5]]
+    """
+
+    def __init__(self, numbers: range, streams: int) -> None:
+        self.numbers, self.streams = numbers, streams
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, place):  # pyright: ignore  # an int or a slice, as in any sequence
-        found = self.numbers[place]
-        return Windows(found) if isinstance(found, range) else (found,)
+        found, streams = self.numbers[place], self.streams
+        if isinstance(found, range):
+            return Windows(found, streams)
+        return range(found * streams, (found + 1) * streams)
 
 
 class LanguageLesson(Lesson[LanguageModel]):
@@ -79,30 +88,53 @@ class LanguageLesson(Lesson[LanguageModel]):
             )
 
     def batches(self, epoch: int) -> Windows:
-        """Give the numbers of an epoch's windows, counted on from one epoch to the next."""
-        return Windows(range(epoch * self.windows, (epoch + 1) * self.windows))
+        """Give an epoch's windows, counted on from one epoch to the next."""
+        numbers = range(epoch * self.windows, (epoch + 1) * self.windows)
+        return Windows(numbers, self.settings.training.batch)
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-        """Give the mean cross-entropy of a window's symbols, and their number; carry the state."""
-        epoch, window = divmod(batch[0], self.windows)
-        ids = self._window(epoch, window).to(self.device)
-        losses, state = self.model.losses(ids[:-1], ids[1:], self.state if window else None)
-        self.state = {name: tensor.detach() for name, tensor in state.items()}
+        """Give the mean cross-entropy of a window's symbols, and their number; carry the state.
+
+        The batch's streams are those of the last step, or the first ones of them.
+        """
+        ids, begins = self._window(batch)
+        state = {} if begins else {n: rows[:, : len(batch)] for n, rows in self.carried().items()}
+        losses, last = self.model.losses(ids[:-1], ids[1:], state or None)
+        self.state = {name: tensor.detach() for name, tensor in last.items()}
         return losses.mean(), losses.numel()
 
     def reads(self, batch: Sequence[int]) -> list[Read]:
         """Give the symbols of a window's streams, each with what follows it."""
-        ids = self._window(*divmod(batch[0], self.windows)).T.tolist()
+        ids = self._window(batch)[0].T.tolist()
         given, wanted = [row[:-1] for row in ids], [row[1:] for row in ids]
         return [read("recurrent", self.coder.vocabulary, given, wanted)]
 
-    def _window(self, epoch: int, window: int) -> Tensor:
-        """Give the ids (steps + 1, batch) of a window: what is read, and one more."""
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give the cross-entropy of each symbol of a window that is read from an empty state."""
+        ids, _ = self._window(batch)
+        losses, _ = self.model.losses(ids[:-1], ids[1:])
+        return losses, torch.full((len(batch),), len(losses))
+
+    def held_out(self) -> "LanguageLesson | None":
+        """Give the dev text to learn from, in as many streams as it is long enough for."""
+        dev, training = self.texts["dev"], self.settings.training
+        streams = min(training.batch, len(dev.ids) // training.steps)
+        if not streams:
+            return None
+        settings = dataclasses.replace(
+            self.settings, training=dataclasses.replace(training, batch=streams)
+        )
+        return LanguageLesson(self.model, self.coder, {"train": dev, "dev": dev}, settings)
+
+    def _window(self, batch: Sequence[int]) -> tuple[Tensor, bool]:
+        """Give ids (steps + 1, batch), what is read and one more, and whether an epoch begins."""
         training, ids = self.settings.training, self.texts["train"].ids
+        epoch, window = divmod(batch[0] // training.batch, self.windows)
         cut = random.Random(training.seed * 1_000_003 + epoch).randrange(len(ids))
-        streams = np.arange(training.batch) * (len(ids) // training.batch) + cut
+        streams = np.asarray(batch) % training.batch * (len(ids) // training.batch) + cut
         times = np.arange(training.steps + 1)[:, None] + window * training.steps
-        return torch.from_numpy(ids[(times + streams) % len(ids)].astype(np.int64))
+        found = torch.from_numpy(ids[(times + streams) % len(ids)].astype(np.int64))
+        return found.to(self.device), window == 0
 
     def carried(self) -> dict[str, Tensor]:
         """Give the state that the last window left."""

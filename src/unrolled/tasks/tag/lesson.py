@@ -1,14 +1,16 @@
 """What is learnt when a tagger is trained."""
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unrolled.inspect.texts import Read
-from unrolled.models.tagger import Tagger
+from unrolled.models.tagger import Sentences, Tagger
 from unrolled.tasks.batches import bucketed
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
@@ -51,11 +53,8 @@ class TagLesson(Lesson[Tagger]):
         self.lexicon, self.settings = lexicon, settings
         self.train, self.dev = train, dev
         self.speller = Speller(lexicon, settings.data.most_letters)
-        ids = [{tag: id for id, tag in enumerate(tags)} for tags in lexicon.tags.values()]
-        self.tags = [
-            torch.tensor([[of[t] for of, t in zip(ids, tags, strict=True)] for tags in s.tags])
-            for s in train
-        ]
+        self.ids = [{tag: id for id, tag in enumerate(tags)} for tags in lexicon.tags.values()]
+        self.tags = [self._numbers(sentence) for sentence in train]
         self.spans = scored_as_spans(settings.data.spans, lexicon)
         self.scored = list(dev)
         random.Random(settings.training.seed).shuffle(self.scored)
@@ -74,10 +73,7 @@ class TagLesson(Lesson[Tagger]):
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
         """Give the mean loss over the batch's words, and their number."""
-        sentences = self.speller.batch([self.train[i].words for i in batch]).to(self.device)
-        tags = torch.nn.utils.rnn.pad_sequence(
-            [self.tags[i] for i in batch], padding_value=NO_TAG
-        ).to(self.device)
+        sentences, tags = self._padded(batch)
         training = self.settings.training
         loss = self.model.loss(
             sentences, tags.unbind(-1), beside=training.beside, smoothing=training.smoothing
@@ -87,6 +83,38 @@ class TagLesson(Lesson[Tagger]):
     def reads(self, batch: Sequence[int]) -> list[Read]:
         """Give the sentences' words."""
         return [Read("recurrent", [self.train[i].words for i in batch], " ")]
+
+    def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """Give the cross-entropy of each word's tag in the first column; a CRF has none."""
+        if self.model.crf is not None:
+            return None
+        sentences, tags = self._padded(batch)
+        scores, wanted = self.model(sentences)[0], tags[..., 0]
+        losses = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none")
+        return losses.view(wanted.shape), sentences.lengths
+
+    def held_out(self) -> "TagLesson | None":
+        """Give the dev sentences to learn from, but for those with tags that no one has learnt."""
+        lesson = copy.copy(self)
+        lesson.train = [
+            sentence
+            for sentence in self.dev
+            if all(t in of for s in sentence.tags for of, t in zip(self.ids, s, strict=True))
+        ]
+        lesson.tags = [self._numbers(sentence) for sentence in lesson.train]
+        return lesson if lesson.train else None
+
+    def _numbers(self, sentence: Sentence) -> Tensor:
+        """Give the numbers of a sentence's tags, (words, columns)."""
+        return torch.tensor(
+            [[of[t] for of, t in zip(self.ids, tags, strict=True)] for tags in sentence.tags]
+        )
+
+    def _padded(self, batch: Sequence[int]) -> tuple[Sentences, Tensor]:
+        """Lay a batch's sentences and their tags, (time, batch, columns), side by side."""
+        sentences = self.speller.batch([self.train[i].words for i in batch])
+        tags = torch.nn.utils.rnn.pad_sequence([self.tags[i] for i in batch], padding_value=NO_TAG)
+        return sentences.to(self.device), tags.to(self.device)
 
     def score(self, model: Tagger) -> dict[str, float]:
         """Tag the dev sentences: which share of spans, if there are any, and of words is wrong."""

@@ -1,5 +1,6 @@
 """What is learnt in speech to text: from recordings to a trained model and its report."""
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,13 @@ class TranscribeLesson(Lesson[Transcriber]):
         loss = self.model.head.loss(heard, steps, padded, sizes.to(self.device), smoothing)
         symbols = max(1, int(sizes.sum()))
         return loss / symbols, symbols
+
+    def held_out(self) -> "TranscribeLesson":
+        """Give the dev recordings to learn from."""
+        lesson = copy.copy(self)
+        lesson.train = self.dev
+        lesson.targets = [self.alphabet.encode(entry.transcript) for entry in self.dev.entries]
+        return lesson
 
     def score(self, model: Transcriber) -> dict[str, float]:
         """Take the best path through dev recordings: which share of characters, and of words."""
