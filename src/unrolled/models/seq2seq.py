@@ -208,7 +208,8 @@ class Seq2Seq(nn.Module):
         symbols, steps = target[0], list[Decoded]()
         for t in range(len(target)):
             if t:
-                scores = steps[-1].scored()[0].detach()
+                with torch.no_grad():
+                    scores = steps[-1].scored()[0]
                 noise = -torch.empty_like(scores).exponential_().log()
                 drawn = (scores + noise).argmax(-1)  # by the scores' softmax (Gumbel)
                 free = torch.rand(drawn.shape, device=drawn.device) < sampling
