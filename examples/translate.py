@@ -19,7 +19,7 @@ WORDS = {  # English: what it is in the other language, where nouns come first a
 }  # fmt: skip
 SETTINGS = (
     "--source-unit tokens --target-unit tokens --metric bleu --embedding 32 --hidden 32 "
-    "--dropout 0.1 --batch 32 --epochs 8 --warmup 20 --learning-rate 1e-2 --smoothing 0.05 "
+    "--dropout 0.1 --batch 32 --epochs 14 --warmup 20 --learning-rate 1e-2 --smoothing 0.05 "
     "--average 0.95 --width 3 --score-steps 100 --threads 1"
 ).split()
 

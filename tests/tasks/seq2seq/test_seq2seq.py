@@ -54,6 +54,8 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
         ["--precision", "bfloat16"],
         ["--precision", "bfloat16", "--attention", "bahdanau"],
         ["--target-unit", "characters"],
+        ["--target-unit", "characters", "--copy", "--coverage", "1", "--precision", "bfloat16"],
+        ["--target-unit", "characters", "--copy", "--attention", "bahdanau", "--joint"],
         ["--source-unit", "pieces", "--source-size", "12"],
         ["--average", "0", "--patience", "1"],
         ["--normalize", "nfd"],
