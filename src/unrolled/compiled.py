@@ -68,7 +68,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     lowered, batch = compiled.lowered, call.xs.shape[1]
-    rows = _Rows(call)
+    rows = _Rows(call, call.lengths)
+    after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros
     given = {name: found.tensor(path) for name, path in lowered.tensors.items()}
     given |= {**lowered.values, "x": rows.packed(call.xs)}
     for name, value in call.constants.items():
@@ -78,7 +79,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     given |= lowered.hoisted.run(given, rows.count)
     loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
-    inputs = {name: rows.unpacked(value) for name, value in inputs.items()}
+    inputs = {name: rows.placed(value) for name, value in inputs.items()}
     constants = {name: call.constants[own] for name, own in lowered.constants.items()}
     if call.resets is not None:
         inputs[RESET] = call.resets[..., None].to(compiled.captured.dtype)
@@ -89,8 +90,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         dict(zip(lowered.states, _flat(call.state), strict=True)),
         {v.name: given[to_loop(v.name)] for v in loop.program.fixed},
     )
-    given |= {name: rows.packed(outputs[name]) for name, _ in lowered.program.outputs}
-    ys = rows.unpacked(lowered.sunk.run(given, rows.count)["y"])
+    given |= {name: after.packed(outputs[name]) for name, _ in lowered.program.outputs}
+    ys = after.unpacked(lowered.sunk.run(given, after.count)["y"])
     ends = tuple(last[n].reshape(batch, *size) for n, size in lowered.states.items())
     if not call.keep_states:
         return Result(ys, ends, None)
@@ -118,25 +119,32 @@ def _refuse(cell: Cell, call: Call) -> None:
         raise CaptureError(f"{name} cannot be captured: it runs in a step that is being captured")
 
 
+WORTH_LEAVING_OUT = 0.1
+"""Share of rows behind the ends above which it pays to take the others out and to put them back."""
+
+
 class _Rows:
     """The rows of all steps of a call as one batch: those behind a sequence's end left out.
 
-    How many those are a tracer cannot know. Rows that are steps then stand in their places:
-    numbers that the cell gets to see anyway, and never the zeros of the padding.
+    Where they are few, or a tracer cannot know how many they are, rows that are steps stand in
+    their places: numbers that the cell gets to see anyway, and never the zeros of the padding.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, lengths: Tensor | None) -> None:
         self.time, self.batch = call.xs.shape[:2]
         self.runs: Tensor | None = None
         self.places: Tensor | None = None
-        self.traced = is_traced(call.xs)
+        self.traced, self.filled = is_traced(call.xs), True
         self.count = self.time * self.batch
-        if call.lengths is None:
+        if lengths is None:
             return
-        steps = torch.arange(self.time, device=call.lengths.device)
-        self.runs = steps[:, None] < call.lengths
+        steps = torch.arange(self.time, device=lengths.device)
+        self.runs = steps[:, None] < lengths
         flat = self.runs.reshape(self.count)
-        if self.traced:
+        if not self.traced:
+            left_out = self.count - int(flat.sum())
+            self.filled = left_out < self.count and left_out <= WORTH_LEAVING_OUT * self.count
+        if self.filled:
             own = torch.arange(self.count, device=flat.device)
             self.places = torch.where(flat, own, flat.int().argmax())
         else:
@@ -153,14 +161,18 @@ class _Rows:
 
     def unpacked(self, rows: Tensor) -> Tensor:
         """Give (count, ...) as (time, batch, ...), zero behind a sequence's end."""
-        whole = rows
-        if self.places is not None and not self.traced:
-            whole = rows.new_zeros(self.time * self.batch, *rows.shape[1:])
-            whole = whole.index_copy(0, self.places, rows)
-        shaped = whole.reshape(self.time, self.batch, *rows.shape[1:])
-        if self.runs is None or not self.traced:
+        shaped = self.placed(rows)
+        if self.runs is None or not self.filled:
             return shaped
         return torch.where(self._over(shaped), shaped, 0)
+
+    def placed(self, rows: Tensor) -> Tensor:
+        """Give (count, ...) as (time, batch, ...), with anything behind a sequence's end."""
+        whole = rows
+        if self.places is not None and not self.filled:
+            whole = rows.new_zeros(self.time * self.batch, *rows.shape[1:])
+            whole = whole.index_copy(0, self.places, rows)
+        return whole.reshape(self.time, self.batch, *rows.shape[1:])
 
     def _over(self, sequence: Tensor) -> Tensor:
         """Shape `runs` so that it spreads over the features of a sequence."""

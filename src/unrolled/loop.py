@@ -343,8 +343,8 @@ def _gradient(
         return right.sum()
     left, matrix = _flat(known[gradient.left]), given[gradient.of]
     right = _flat(right)
-    if matrix.dim() == 2:
-        return left.T @ right
+    if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
+        return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
     blocks, k, n = matrix.shape
     by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
     return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)

@@ -11,17 +11,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unrolled.backends import interpret
 from unrolled.cell import Cell, wrap
+from unrolled.compiler import compile_cell
 from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join
 from unrolled.compiler.lower import lower
 from unrolled.compiler.memory import memory
+from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
 from unrolled.compiler.simplify import simplify
-from unrolled.ir import parse
-from unrolled.zoo import GRU, LSTMP, Elman, IntersectionRNN
+from unrolled.compiler.unswap import unswap
+from unrolled.ir import Program, parse
+from unrolled.zoo import GLA, GRU, HGRN, LSTMP, S6, DeltaNet, Elman, IntersectionRNN, RetNet
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,6 +49,7 @@ CELLS: dict[str, Callable[[int, int], nn.Module]] = {
     "GRU": GRU,
     "LSTMP": LSTMP,
     "Norm": Norm,
+    "RetNet": RetNet,
 }
 
 
@@ -53,14 +58,16 @@ def pages(make: Callable[[int, int], nn.Module]) -> dict[str, str]:
     captured = capture(wrap(make(3, 4)), torch.zeros(2, 3))
     joined = join(captured)
     parts = partition(joined)
-    lowered = lower(joined, parts)
-    simple = simplify(lowered.program)
+    narrower = narrow(joined, parts)
+    lowered = lower(joined, narrower)
+    simple = simplify(unswap(simplify(lowered.program)))
     back = adjoint(simple)
     training = memory(simple, back)
     return {
         "captured": str(captured),
         "joined": str(joined),
         "parts": str(parts),
+        "narrower": str(narrower),
         "program": str(lowered.program),
         "simplified": str(simple),
         "adjoint": str(back),
@@ -83,11 +90,11 @@ def test_every_pass_prints_what_it_did(cell: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_operation_is_in_one_part(cell: str) -> None:
     step = join(capture(wrap(CELLS[cell](3, 4)), torch.zeros(2, 3)))
-    parts = partition(step)
-    placed = [*parts.fixed, *parts.hoisted, *parts.kept, *parts.sunk]
     operations = [node for node in step.nodes if not is_size(node)]
-    assert len(placed) == len(set(placed))
-    assert set(placed) == set(operations)
+    for parts in (partition(step), narrow(step, partition(step))):
+        placed = [*parts.fixed, *parts.hoisted, *parts.kept, *parts.sunk]
+        assert len(placed) == len(set(placed))
+        assert set(placed) == set(operations)
 
 
 def test_what_no_state_needs_waits_until_after_the_loop() -> None:
@@ -102,6 +109,79 @@ def test_what_no_state_needs_waits_until_after_the_loop() -> None:
         for part in (parts.kept, parts.sunk)
     ]
     assert maps == [[4 + 4], [3 + 3]]
+
+
+@pytest.mark.parametrize("cell", [RetNet, GLA, DeltaNet, S6])
+def test_a_matrix_of_every_step_stays_in_the_loop(cell: Callable[[int, int], Cell]) -> None:
+    program = compile_cell(cell(3, 20), torch.zeros(2, 3)).program(resets=False, states=False)[0]
+    widths = [value.type.width for value in program.inputs]
+    widths += [program.types[str(value)].width for _, value in program.outputs]
+    assert max(widths) < program.states[0].type.width
+
+
+def test_around_the_loop_stay_products_with_parameters() -> None:
+    step = join(capture(HGRN(3, 4), torch.zeros(2, 3)))
+    before, parts = partition(step), narrow(step, partition(step))
+    targets = [{node.target for node in part} for part in (parts.hoisted, parts.sunk)]
+    aten = torch.ops.aten
+    assert aten.sigmoid.default in {node.target for node in before.hoisted}
+    assert targets == [{aten.linear.default}, {aten.linear.default, aten.add.Tensor}]
+
+
+class MeanOfBatch(Cell):
+    """Its output mixes the rows of the state behind the loop."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(S=(hidden, hidden))
+        self.outputs, self.W = hidden, nn.Linear(inputs, hidden)
+
+    def forward(self, x: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        v = self.W(x)
+        S = 0.9 * S + v[:, :, None] * v[:, None]
+        return torch.cumsum(S.sum(2), 1), S
+
+
+def test_what_the_loop_cannot_have_stays_behind_it() -> None:
+    step = join(capture(MeanOfBatch(3, 4), torch.zeros(2, 3)))
+    left = [node.target for node in narrow(step, partition(step)).sunk]
+    assert left == [torch.ops.aten.cumsum.default]
+
+
+UNSWAPPED = {
+    "sum-over-one": ("sum[3, 2, 1]", "rows 3", "sum[1, 2, 3]"),
+    "sum-over-the-other": ("sum[1, 3, 2]", "rows 2", "sum[2, 3, 1]"),
+    "maximum": ("max[3, 2, 1]", "rows 3", "max[1, 2, 3]"),
+}
+
+
+@pytest.mark.parametrize("case", UNSWAPPED)
+@pytest.mark.parametrize("repeated", ["expand[3, 2, 1] q", "expand[1, 3, 2] p"])
+def test_a_swap_is_taken_up_by_a_reduction(case: str, repeated: str) -> None:
+    reduced, width, turned = UNSWAPPED[case]
+    program = parse(
+        "program float64\ninput  q: rows 3\ninput  p: rows 2\nstate  S: rows 6\n"
+        f"T = swap[1, 2, 3, 1] S : rows 6\ne = {repeated} : rows 6\n"
+        f"m = mul T, e : rows 6\ny = {reduced} m : {width}\noutput y = y\nnext   S = S"
+    )
+    found = unswap(program)
+    assert "swap" not in str(found)
+    assert turned in str(found)
+    given = {v.name: torch.randn(2, 3, v.type.width, dtype=torch.float64) for v in program.inputs}
+    state = {"S": torch.randn(3, 6, dtype=torch.float64)}
+    results = [interpret(p)(_read(p, given), {}, state, {}, time=2) for p in (program, found)]
+    torch.testing.assert_close(results[0].outputs["y"], results[1].outputs["y"], rtol=0, atol=0)
+
+
+def _read(program: Program, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {value.name: given[value.name] for value in program.inputs}
+
+
+def test_a_swap_that_no_reduction_takes_up_stays() -> None:
+    text = (
+        "program float32\nstate  S: rows 6\nT = swap[1, 2, 3, 1] S : rows 6\n"
+        "m = mul T, 2.0 : rows 6\nnext   S = m"
+    )
+    assert unswap(parse(text)) == parse(text)
 
 
 SIMPLER = {

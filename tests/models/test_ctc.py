@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.models.ctc import END, Fusion, LanguageModel, align, beam, greedy
+from unrolled.models.ctc import align, beam, greedy
 from unrolled.models.ngram import NGram, WordModel
+from unrolled.models.prefixes import END, Fusion, LanguageModel
 
 Text = tuple[int, ...]
 TEXTS = [[1, 2, 3, 1, 1], [2, 3, 1], [1, 2], [2, 1, 3, 2, 2, 3, 1, 2]]  # 3 is the space

@@ -14,12 +14,15 @@ from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join
 from unrolled.compiler.lower import Lowered, lower
 from unrolled.compiler.memory import Training, kept_as, memory
+from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import Parts, partition
 from unrolled.compiler.piece import to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
 from unrolled.compiler.structure import Structure, trace
+from unrolled.compiler.unswap import unswap
+from unrolled.errors import CaptureError
 from unrolled.ir import Program
 
 
@@ -47,7 +50,8 @@ class Compiled:
                 if states:
                     extra = tuple((state_of(name), value) for name, value in program.next)
                     program = replace(program, outputs=(*program.outputs, *extra))
-                program = simplify(with_resets(program) if resets else program)
+                program = with_resets(program) if resets else program
+                program = simplify(unswap(simplify(program)))
                 self.programs[resets, states] = program, train(program)
             return self.programs[resets, states]
 
@@ -93,7 +97,11 @@ def compile_cell(
     captured = capture(cell, x, state, constants)
     step = join(captured)
     parts = partition(step)
-    return Compiled(captured, parts, lower(step, parts))
+    try:
+        narrower = narrow(step, parts)
+        return Compiled(captured, narrower, lower(step, narrower))
+    except CaptureError:  # of what was taken into the loop, or of what was there before
+        return Compiled(captured, parts, lower(step, parts))
 
 
 class Cache:

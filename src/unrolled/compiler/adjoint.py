@@ -245,13 +245,21 @@ class _Backward:
             if term is None or not isinstance(operand, str):
                 continue
             if self.types[operand].kind == "fixed":
-                how = "vector" if self.types[operand].shape else "scalar"
-                self.gradients.append(Gradient(operand, how, str(term.operand)))
+                self._of_fixed(operand, term)
             elif operation.op is Op.SLICE:
                 begin, end = map(int, operation.attributes)
                 self.pieces.setdefault(operand, []).append((begin, end, term))
             else:
                 self._add(operand, term)
+
+    def _of_fixed(self, operand: str, term: Term) -> None:
+        """Give what adds up to the gradient of a vector, or of a number: one for each step then."""
+        if self.types[operand].shape:
+            self.gradients.append(Gradient(operand, "vector", str(term.operand)))
+            return
+        width = self.types[str(term.operand)].width
+        total = term if width == 1 else term.apply(Op.SUM, attributes=(1, width, 1))
+        self.gradients.append(Gradient(operand, "scalar", str(total.operand)))
 
     def _matrix(self, operation: Operation, gradient: Term) -> None:
         value, matrix = map(str, operation.operands)

@@ -206,17 +206,25 @@ def _where(low: Lowering, node: Node, mask: object, a: object, b: object) -> Wid
     return low.result(node, low.emit(Op.WHERE, condition, *values))
 
 
-LOWER: Mapping[object, Rule] = {
-    **{target: _pointwise(formula) for target, formula in NUMBERS.items()},
-    **{target: _pointwise(formula, truths=True) for target, formula in TRUTHS.items()},
-    aten.clamp.default: _clamp_rule,
-    aten.gelu.default: _gelu_rule,
-    aten.where.self: _where,
+PRODUCTS: Mapping[object, Rule] = {
     aten.linear.default: linear,
     aten.matmul.default: matmul,
     aten.bmm.default: matmul,
     aten.mm.default: matmul,
     aten.einsum.default: einsum,
+}
+
+POINTWISE: Mapping[object, Rule] = {
+    **{target: _pointwise(formula) for target, formula in NUMBERS.items()},
+    **{target: _pointwise(formula, truths=True) for target, formula in TRUTHS.items()},
+    aten.clamp.default: _clamp_rule,
+    aten.gelu.default: _gelu_rule,
+    aten.where.self: _where,
+}
+
+LOWER: Mapping[object, Rule] = {
+    **POINTWISE,
+    **PRODUCTS,
     **REDUCTIONS,
     **SHAPES,
 }

@@ -11,7 +11,8 @@ from torch.fx import Node
 from unrolled.compiler.aten import LOWER
 from unrolled.compiler.lowering import Lowering, Wide
 from unrolled.compiler.partition import Parts
-from unrolled.compiler.piece import Builder, Piece
+from unrolled.compiler.piece import ROWS, Builder, Piece
+from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step
 from unrolled.ir import Program, Value, rows, verify
 
@@ -32,6 +33,7 @@ class Lowered:
     values: Mapping[str, Tensor]  # tensors that the step's code makes from numbers
     states: Mapping[str, tuple[int, ...]]
     constants: Mapping[str, str]  # those of the program: their names there, and in the step
+    only_views_behind: bool  # `sunk` does no more than shape what the loop gives
 
 
 def lower(step: Step, parts: Parts) -> Lowered:
@@ -93,6 +95,8 @@ def lower(step: Step, parts: Parts) -> Lowered:
         values={node.name: value for node, value in step.values.items()},
         states=step.states,
         constants=lowering.names,
+        only_views_behind=all(node.target in STILL for node in parts.sunk)
+        and {*sunk.reads} <= {ROWS, *(name for name, _ in outputs)},
     )
 
 

@@ -212,3 +212,10 @@ SHAPES: dict[object, Rule] = {
     aten.full_like.default: _fill,
     getitem: _getitem,
 }
+
+STILL = frozenset(
+    {aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dim}
+    | {aten.squeeze.dims, aten.expand.default, aten.clone.default, aten.alias.default}
+    | {aten.slice.Tensor, aten.split_with_sizes.default, aten.split.Tensor, getitem}
+)
+"""Of these the ones that leave every number where it is: in the loop they cost nothing."""

@@ -7,67 +7,15 @@ out.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import ConfigError, ShapeError
+from unrolled.models.prefixes import Fusion, Hypothesis, Prefix, Scores, Span, add, ranked
 
 BLANK = 0
-END = 0  # what a language model calls the end of a text: a text has no blanks
-
-Scores = NDArray[np.floating]
-
-
-class LanguageModel(Protocol):
-    """What says how likely each symbol is after those before it."""
-
-    @property
-    def start(self) -> Any:
-        """The state before the first symbol."""
-        ...
-
-    def next(self, state: Any) -> Scores:
-        """Give the log-probabilities (symbols,) of what follows; in the place END, of nothing."""
-        ...
-
-    def after(self, state: Any, symbol: int) -> Any:
-        """Give the state after one more symbol."""
-        ...
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """How a language model speaks up in the search (shallow fusion).
-
-    A text is ranked by log P(text | sound) + weight * log P(text) + bonus * its symbols; the bonus
-    makes up for what every further symbol costs. Hannun et al. 2014, arXiv:1408.2873.
-    """
-
-    model: LanguageModel
-    weight: float = 0.5
-    bonus: float = 0.0
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A text that the search found."""
-
-    symbols: tuple[int, ...]
-    score: float  # what it was ranked by
-    sound: float  # log P(text | sound), over the paths that the search has kept
-
-
-@dataclass(frozen=True)
-class Span:
-    """The steps of a symbol, from start to before stop, and its mean probability there."""
-
-    start: int
-    stop: int
-    probability: float
 
 
 def greedy(log_probs: Scores) -> Hypothesis:
@@ -79,38 +27,44 @@ def greedy(log_probs: Scores) -> Hypothesis:
     >>> greedy(path).symbols
     (1, 1)
     """
-    score = float(log_probs.max(1).sum()) if len(log_probs) else 0.0
-    symbols = tuple(symbol for symbol, _ in groupby(log_probs.argmax(1).tolist()) if symbol)
-    return Hypothesis(symbols, score, score)
+    search = Greedy()
+    search.hear(log_probs)
+    return search.found()[0]
 
 
-@dataclass(slots=True)
-class _Prefix:
-    """A text so far: the beginnings of texts form a tree, so that each is there only once."""
+class Greedy:
+    """Reads the text off the single best path, as steps arrive."""
 
-    parent: "_Prefix | None"
-    symbol: int
-    state: Any  # of the language model after it
-    text: float  # weighted log-probability and bonus of its symbols
+    def __init__(self) -> None:
+        self.symbols: list[int] = []
+        self.last, self.score = BLANK, 0.0
+
+    def hear(self, heard: Scores) -> None:
+        """Go through further steps (steps, symbols)."""
+        for symbol, _ in groupby(heard.argmax(1).tolist()):
+            if symbol not in (BLANK, self.last):
+                self.symbols.append(symbol)
+            self.last = symbol
+        self.score += float(heard.max(1).sum()) if len(heard) else 0.0
+
+    def found(self, best: int = 1) -> list[Hypothesis]:
+        """Give the text so far."""
+        return [Hypothesis(tuple(self.symbols), self.score, self.score)]
+
+
+@dataclass(slots=True, eq=False)
+class _Text(Prefix):
+    """A text so far, with its paths up to a step."""
+
     blank: float = -math.inf  # log-probability of its paths that end in a blank ...
     last: float = -math.inf  # ... and in its last symbol
     blank_next: float = -math.inf  # the same, one step on
     last_next: float = -math.inf
     rank: float = 0.0  # what the kept ones are chosen by
-    children: dict[int, "_Prefix"] = field(default_factory=dict)
-    following: list[float] | None = None  # what each further symbol adds to `text`
 
     @property
     def sound(self) -> float:
-        return _add(self.blank, self.last)
-
-    def symbols(self) -> tuple[int, ...]:
-        found: list[int] = []
-        prefix: _Prefix | None = self
-        while prefix is not None and prefix.parent is not None:
-            found.append(prefix.symbol)
-            prefix = prefix.parent
-        return tuple(reversed(found))
+        return add(self.blank, self.last)
 
 
 def beam(
@@ -148,42 +102,67 @@ def beam(
         >>> greedy(log_probs).symbols, beam(log_probs, 2)[0].symbols
         ((), (1,))
     """
-    if width < 1 or best < 1:
-        raise ConfigError(f"width is {width} and best {best}: expected at least 1")
+    if best < 1:
+        raise ConfigError(f"best is {best}: expected at least 1")
     if log_probs.ndim != 2:
         raise ShapeError(f"log_probs has shape {log_probs.shape}: expected (steps, symbols)")
-    root = _Prefix(None, BLANK, fusion and fusion.model.start, 0.0, blank=0.0)
-    kept, least = [root], math.log(floor) if floor > 0 else -math.inf
-    for row in log_probs:
-        tried = [symbol for symbol in np.flatnonzero(row > least).tolist() if symbol != BLANK]
-        kept = _step(kept, row.tolist(), tried, fusion)
-        kept = _narrowed(kept, width, margin)
-    found = [(prefix.sound + prefix.text + _ending(prefix, fusion), prefix) for prefix in kept]
-    found.sort(key=lambda one: -one[0])
-    return [Hypothesis(p.symbols(), score, p.sound) for score, p in found[:best]]
+    search = Beam(width, fusion, floor=floor, margin=margin)
+    search.hear(log_probs)
+    return search.found(best)
+
+
+class Beam:
+    """The search of `beam`, which gives its arguments, as steps arrive."""
+
+    def __init__(
+        self,
+        width: int,
+        fusion: Fusion | None = None,
+        *,
+        floor: float = 1e-5,
+        margin: float = 12.0,
+    ) -> None:
+        if width < 1:
+            raise ConfigError(f"width is {width}: expected at least 1")
+        self.width, self.fusion, self.margin = width, fusion, margin
+        self.least = math.log(floor) if floor > 0 else -math.inf
+        root = _Text.root(fusion)
+        root.blank = 0.0
+        self.kept = [root]
+
+    def hear(self, heard: Scores) -> None:
+        """Go through further steps (steps, symbols)."""
+        for row in heard:
+            tried = [s for s in np.flatnonzero(row > self.least).tolist() if s != BLANK]
+            reached = _step(self.kept, row.tolist(), tried, self.fusion)
+            self.kept = _narrowed(reached, self.width, self.margin)
+
+    def found(self, best: int = 1) -> list[Hypothesis]:
+        """Give the texts found so far, at most `best`, the best first."""
+        return ranked([(text, text.sound) for text in self.kept], self.fusion, best)
 
 
 def _step(
-    kept: Sequence[_Prefix],
+    kept: Sequence[_Text],
     row: Sequence[float],
     tried: Sequence[int],
     fusion: Fusion | None,
-) -> list[_Prefix]:
+) -> list[_Text]:
     """Take every text one step on, alone and with each symbol that is tried."""
-    reached: dict[int, _Prefix] = {}
+    reached: dict[int, _Text] = {}
     for prefix in kept:
         sound = prefix.sound
         reached[id(prefix)] = prefix
-        prefix.blank_next = _add(prefix.blank_next, sound + row[BLANK])
+        prefix.blank_next = add(prefix.blank_next, sound + row[BLANK])
         if prefix.parent is not None:  # the last symbol goes on
-            prefix.last_next = _add(prefix.last_next, prefix.last + row[prefix.symbol])
+            prefix.last_next = add(prefix.last_next, prefix.last + row[prefix.symbol])
         for symbol in tried:
             # a symbol that comes twice has a blank between
             before = prefix.blank if symbol == prefix.symbol else sound
             if before > -math.inf:
-                longer = _longer(prefix, symbol, fusion)
+                longer = prefix.longer(symbol, fusion)
                 reached[id(longer)] = longer
-                longer.last_next = _add(longer.last_next, before + row[symbol])
+                longer.last_next = add(longer.last_next, before + row[symbol])
     for prefix in reached.values():
         prefix.blank, prefix.last = prefix.blank_next, prefix.last_next
         prefix.blank_next = prefix.last_next = -math.inf
@@ -191,7 +170,7 @@ def _step(
     return list(reached.values())
 
 
-def _narrowed(reached: list[_Prefix], width: int, margin: float) -> list[_Prefix]:
+def _narrowed(reached: list[_Text], width: int, margin: float) -> list[_Text]:
     """Keep the best texts; one that is dropped, and comes back, starts anew."""
     reached.sort(key=lambda prefix: -prefix.rank)
     least = reached[0].rank - margin
@@ -199,36 +178,6 @@ def _narrowed(reached: list[_Prefix], width: int, margin: float) -> list[_Prefix
     for prefix in reached[len(kept) :]:
         prefix.blank = prefix.last = -math.inf
     return kept
-
-
-def _longer(prefix: _Prefix, symbol: int, fusion: Fusion | None) -> _Prefix:
-    """Give the text that has one more symbol, the same object whenever it is asked for."""
-    longer = prefix.children.get(symbol)
-    if longer is None:
-        if fusion is None:
-            longer = _Prefix(prefix, symbol, None, 0.0)
-        else:
-            following = prefix.following
-            if following is None:
-                scores = fusion.weight * fusion.model.next(prefix.state) + fusion.bonus
-                following = prefix.following = list(map(float, scores))
-            state = fusion.model.after(prefix.state, symbol)
-            longer = _Prefix(prefix, symbol, state, prefix.text + following[symbol])
-        prefix.children[symbol] = longer
-    return longer
-
-
-def _ending(prefix: _Prefix, fusion: Fusion | None) -> float:
-    if fusion is None:
-        return 0.0
-    return fusion.weight * float(fusion.model.next(prefix.state)[END])
-
-
-def _add(a: float, b: float) -> float:
-    """Add two probabilities that are given by their logarithms."""
-    if a < b:
-        a, b = b, a
-    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
 
 
 def align(log_probs: Scores, symbols: Sequence[int]) -> list[Span]:

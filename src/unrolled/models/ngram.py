@@ -1,7 +1,7 @@
 """Language models that count: n-grams of symbols, and n-grams of words spelled in symbols.
 
-Both give, for a text so far, a log-probability for every symbol that may follow, as the search in
-`unrolled.models.ctc` wants it. Symbols are numbers from 1 on; 0, a blank there, is the end here.
+Both give, for a text so far, a log-probability for every symbol that may follow, as a search wants
+it (`unrolled.models.prefixes`). Symbols are numbers from 1 on; 0 is the end.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import ConfigError
-from unrolled.models.ctc import END
+from unrolled.models.prefixes import END
 
 START = -1  # what stands before the first symbol
 KEPT = 1 << 24  # numbers that a model keeps at hand at most

@@ -1,7 +1,9 @@
-"""Speech to text: a listener that reads frames, and a head that scores symbols at each step."""
+"""Speech to text: a listener that reads frames, and a head that makes texts of its steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,7 +11,9 @@ from unrolled.cell import CellFactory, State
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
-from unrolled.models.ctc import BLANK
+from unrolled.models import ctc
+from unrolled.models.head import Head
+from unrolled.models.prefixes import Fusion, Scores, Searching, Span
 from unrolled.recurrence import padding
 
 
@@ -101,7 +105,7 @@ class Listener(nn.Module):
         return self.dropout(ys), steps, last
 
 
-class CTCHead(nn.Module):
+class CTCHead(Head):
     """Score the symbols of each step, or none of them: connectionist temporal classification.
 
     Graves et al. 2006, doi:10.1145/1143844.1143891. Symbol 0 is the blank.
@@ -112,37 +116,55 @@ class CTCHead(nn.Module):
     """
 
     def __init__(self, inputs: int, symbols: int) -> None:
-        super().__init__()
+        super().__init__(inputs, symbols)
         self.scores = nn.Linear(inputs, symbols)
 
     def forward(self, ys: Tensor) -> Tensor:
         """Give the log-probabilities (steps, batch, symbols) of ys (steps, batch, inputs)."""
         return self.scores(ys).float().log_softmax(-1)
 
-    def loss(self, log_probs: Tensor, steps: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Give minus the log-likelihood of the targets, added up over the batch.
-
-        A target that does not fit into its steps, see `least_steps`, adds nothing.
-
-        Args:
-            log_probs: as `forward` gives them.
-            steps: (batch,) how many of them there are.
-            targets: (batch, symbols) ids from 1 on, filled up with anything.
-            lengths: (batch,) how many of them there are.
-        """
-        return F.ctc_loss(
-            log_probs, targets, steps, lengths, BLANK, reduction="sum", zero_infinity=True
+    def loss(
+        self, heard: Tensor, steps: Tensor, targets: Tensor, sizes: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """Give the loss of CTC; arguments as of `Head.loss`."""
+        loss = F.ctc_loss(
+            heard, targets, steps, sizes, ctc.BLANK, reduction="sum", zero_infinity=True
         )
+        return (1 - smoothing) * loss + smoothing * _unlike(heard, steps) if smoothing else loss
+
+    def searching(self, width: int, fusion: Fusion | None = None) -> Searching:
+        """Take the best path, or begin a prefix beam search."""
+        return ctc.Greedy() if width == 1 else ctc.Beam(width, fusion)
+
+    def align(self, heard: Scores, symbols: Sequence[int]) -> list[Span]:
+        """Give the steps of each symbol on the best path of the text."""
+        return ctc.align(heard, symbols)
+
+    def least_steps(self, target: Sequence[int]) -> int:
+        """Count one a symbol, and a blank between two equal ones."""
+        return least_steps(target)
+
+    def seen(self, heard: Scores, symbols: Sequence[int]) -> tuple[list[int], Scores]:
+        """Give each symbol that the text has, and how likely it is at each step."""
+        rows = list(dict.fromkeys(symbols))
+        return rows, np.exp(heard[:, rows]).T
+
+
+def _unlike(log_probs: Tensor, steps: Tensor) -> Tensor:
+    """Add up over the steps how far all symbols are from equally likely.
+
+    The cross-entropy of the uniform distribution, as in Kim et al. 2017, arXiv:1711.02212.
+    """
+    places = torch.arange(len(log_probs), device=log_probs.device)[:, None]
+    return -(log_probs.mean(-1) * (places < steps)).sum()
 
 
 class Transcriber(nn.Module):
-    """A listener with a head: frames in, scores of symbols at each step out.
-
-    Another head, such as an attending decoder or a transducer, reads the same listener.
+    """A listener with a head: frames in, what texts are found in out.
 
     Args:
         listener: reads the frames.
-        head: scores the symbols.
+        head: makes texts of its steps.
 
     Example:
         >>> import torch
@@ -154,19 +176,19 @@ class Transcriber(nn.Module):
         torch.Size([4, 2, 30])
     """
 
-    def __init__(self, listener: Listener, head: CTCHead) -> None:
+    def __init__(self, listener: Listener, head: Head) -> None:
         super().__init__()
         self.listener, self.head = listener, head
 
     def forward(
         self, frames: Tensor, lengths: Tensor, state: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Score each step of a batch; arguments and further results as of `Listener`."""
+        """Give what the head makes of a batch; arguments and further results as of `Listener`."""
         ys, steps, last = self.listener(frames, lengths, state)
         return self.head(ys), steps, last
 
 
-def least_steps(target: list[int]) -> int:
+def least_steps(target: Sequence[int]) -> int:
     """Count the steps that a target needs: one a symbol, and a blank between two equal ones.
 
     >>> least_steps([5, 6, 6])

@@ -73,6 +73,23 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
 
 
 @pytest.fixture(scope="session")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Speech:
+    """Texts in which no letter says what comes next, so that it has to be heard."""
+    folder, chance = tmp_path_factory.mktemp("letters"), random.Random(0)
+    texts = []
+    for i in range(220):
+        text = chance.choice("abc")
+        while len(text) <= i % 6:
+            ends = len(text) == i % 6
+            text += chance.choice([s for s in "abc" + " " * (not ends) if s != text[-1]])
+        texts.append(text)
+    return Speech(
+        write_manifest(folder / "train.tsv", texts[:200]),
+        write_manifest(folder / "dev.tsv", texts[200:]),
+    )
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, speech: Speech) -> Path:
     """A run that has learnt; tests leave its folder as it is, but for new scores."""
     path = tmp_path_factory.mktemp("runs") / "trained"

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from unrolled.errors import DataError
-from unrolled.models.ctc import Fusion
 from unrolled.models.ngram import NGram
+from unrolled.models.prefixes import Fusion
 from unrolled.tasks.checkpoint import load_weights
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run

@@ -1,7 +1,9 @@
 """A program, compiled: called with tensors, it runs over all of time."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,6 +21,9 @@ from unrolled.errors import ShapeError
 from unrolled.ir import Program
 
 POOL = Pool()
+
+NEAR = 1 << 17
+"""Bytes that a core keeps near: rows that no product joins go through time so many at once."""
 
 WORTH_SHARING = 1 << 15
 """Weights that take longer to pack than it takes to wake a thread."""
@@ -103,11 +108,12 @@ class Kernel:
         outputs, before = self._outputs(table, time, batch, reverse)
         most = threads or torch.get_num_threads()
         threads = max(1, min(most, batch))
+        parts = max(threads, min(batch, -(-batch // self.rows_near)))
         if lengths is None:
-            table.share_out(even_schedule(time, batch, threads))
+            table.share_out(even_schedule(time, batch, parts))
         else:
-            table.share_out(ragged_schedule(time, lengths, reverse, threads))
-        for slot, number in (("parts", threads), ("time", time), ("batch", batch)):
+            table.share_out(ragged_schedule(time, lengths, reverse, parts))
+        for slot, number in (("parts", parts), ("time", time), ("batch", batch)):
             table.set(slot, number)
         self._run(table, batch, threads, most)
         if lengths is not None:
@@ -115,6 +121,15 @@ class Kernel:
             shared = [self.plan.carried[state].name for state in before]
             outputs |= {n: outputs[n].masked_fill(ended, 0.0) for n in (*shared, *self.plan.before)}
         return Results(outputs, last, before)
+
+    @cached_property
+    def rows_near(self) -> int:
+        """Rows of a part at most; all of them where a product reads its weights once for all."""
+        if any(self.layout.products.values()):
+            return sys.maxsize
+        width = self.layout.buffer_width + sum(self.layout.outputs.values())
+        width += sum(value.type.width for value in self.program.inputs)
+        return max(1, NEAR // (width * self.dtype.itemsize))
 
     def _check(
         self, given: Mapping[str, Mapping[str, Tensor]], before: Mapping[str, tuple[int, ...]]

@@ -30,6 +30,13 @@ def write_view(
             return code.load_spread(code.at(source, base // middle))
         if outer == 1 and base % inner + width <= inner:  # within one repetition
             return code.load(code.at(source, code.add(units.unit, base % inner)), units.mask)
+        if inner == 1 and base % code.lanes == middle % code.lanes == 0:
+            return code.load_spread(
+                code.at(source, _divided(code, code.add(units.unit, base), middle)[0])
+            )
+        if base % code.lanes == inner % code.lanes == 0:
+            first = _expanded_from(code, operation, code.add(units.unit, base))
+            return code.load(code.at(source, first), units.mask)
     result = code.constant(0.0)
     for lane in range(code.lanes):
         position = code.add(code.add(units.unit, lane), base)

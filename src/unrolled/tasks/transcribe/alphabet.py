@@ -7,8 +7,8 @@ from pathlib import Path
 
 from unrolled.errors import DataError
 from unrolled.files import write_atomically
-from unrolled.models.ctc import END, Fusion
 from unrolled.models.ngram import NGram, WordModel
+from unrolled.models.prefixes import END, Fusion
 from unrolled.tasks.transcribe.config import Search
 from unrolled.tasks.vocabulary import UNK, Vocabulary
 

@@ -25,6 +25,7 @@ from unrolled.tasks.transcribe.prediction import Ear
 from unrolled.tasks.transcribe.prediction import predict as write_transcripts
 from unrolled.tasks.transcribe.recogniser import Recogniser, build_model
 from unrolled.tasks.transcribe.recordings import Reader
+from unrolled.tasks.transcribe.stream import check_stream
 from unrolled.tasks.transcribe.tuning import load_search
 from unrolled.tasks.vocabulary import Vocabulary
 
@@ -134,6 +135,9 @@ def predict(path: Path, settings: PredictConfig, files: Sequence[Path] = ()) -> 
     """
     with opened_stream(None, "" if files else "write the name of a file") as stream:
         saved, recogniser, format = open_run(path, settings.search, settings.device)
+        if settings.chunk:
+            streams = recogniser.model.head.streams
+            check_stream(saved.model, saved.data.statistics, streams)
         ear = Ear(reader_of(saved.data), format, saved.data.statistics)
         named: Iterable[Sequence[Line]] = (
             [[Line(str(file), str(file)) for file in files]]

@@ -55,7 +55,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """Layers of a recurrence over stacked frames, and scores of symbols at each step."""
+    """Layers of a recurrence over stacked frames, and a head that makes texts of their steps."""
 
     cell: str = "LSTM"
     """Cell: a name of the zoo, or module:Class for your own."""
@@ -71,10 +71,21 @@ class Model:
     """Normalise what each layer gives."""
     dropout: float = 0.3
     """Share of features dropped between layers."""
+    head: Literal["ctc", "attention", "transducer"] = "ctc"
+    """What makes texts of steps: ctc scores each step by itself; a transducer also reads what is
+    written so far; attention writes, and looks at all steps for each symbol."""
+    head_cell: str = ""
+    """Cell that reads what is written so far, where the head has one; by default that of --cell."""
+    head_hidden: int = 256
+    """Units of that cell."""
+    head_embedding: int = 64
+    """Features of a symbol that it reads."""
+    head_ctc: float = 0.3
+    """Share of attention's loss that is CTC's, of a second head, which helps to learn."""
 
     def __post_init__(self) -> None:
-        ranges = {"hidden": FROM_ONE, "layers": FROM_ONE, "stack": FROM_ONE, "dropout": SHARE}
-        check(self, ranges)
+        sizes = ("hidden", "layers", "stack", "head_hidden", "head_embedding")
+        check(self, {**dict.fromkeys(sizes, FROM_ONE), "dropout": SHARE, "head_ctc": SHARE})
 
 
 @dataclass(frozen=True)
@@ -201,12 +212,14 @@ class PredictConfig:
     """Transcripts for each file; more than one are written with their file and score."""
     format: Literal["text", "tsv", "jsonl"] = "text"
     """text: the transcript; tsv: file, transcript, score; jsonl: all, with the times of words."""
+    chunk: float = 0.0
+    """Seconds that are heard at a time, each followed by the text so far; 0 hears all at once."""
     search: Other = field(default_factory=Other)
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        check(self, {"best": FROM_ONE})
+        check(self, {"best": FROM_ONE, "chunk": FROM_ZERO})
         if self.best > 1 and self.search.width == 1:
             raise ConfigError("the single best path is one; give a --width of at least --best")
 

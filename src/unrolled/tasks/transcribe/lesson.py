@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unrolled.models.transcriber import Transcriber, least_steps
+from unrolled.models.transcriber import Transcriber
 from unrolled.tasks.batches import bucketed
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
@@ -62,7 +62,7 @@ class TranscribeLesson(Lesson[Transcriber]):
         return bucketed(self.train.lengths, training.batch, seed=seed, window=20)
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-        """Give the loss of CTC over the batch's symbols, and their number."""
+        """Give the head's loss over the batch's symbols, and their number."""
         blocks = 1 + self.settings.data.deltas
         changed = [
             augment(torch.from_numpy(self.train[i]), self.settings.augment, blocks) for i in batch
@@ -71,10 +71,9 @@ class TranscribeLesson(Lesson[Transcriber]):
         targets = [torch.tensor(self.targets[i], dtype=torch.long) for i in batch]
         sizes = torch.tensor([len(target) for target in targets])
         padded = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True).to(self.device)
-        log_probs, steps, _ = self.model(frames.to(self.device), lengths.to(self.device))
-        loss = self.model.head.loss(log_probs, steps, padded, sizes.to(self.device))
-        if smoothing := self.settings.training.smoothing:
-            loss = (1 - smoothing) * loss + smoothing * _unlike(log_probs, steps)
+        heard, steps, _ = self.model(frames.to(self.device), lengths.to(self.device))
+        smoothing = self.settings.training.smoothing
+        loss = self.model.head.loss(heard, steps, padded, sizes.to(self.device), smoothing)
         symbols = max(1, int(sizes.sum()))
         return loss / symbols, symbols
 
@@ -103,7 +102,7 @@ class TranscribeLesson(Lesson[Transcriber]):
         """Say what was left out, and what cannot be learnt from."""
         stack = self.settings.model.stack
         short = sum(
-            least_steps(target) > -(-length // stack)
+            self.model.head.least_steps(target) > -(-length // stack)
             for target, length in zip(self.targets, self.train.lengths, strict=True)
         )
         text = (
@@ -142,12 +141,3 @@ class TranscribeLesson(Lesson[Transcriber]):
         evaluation = evaluate(recogniser, self.dev, progress)
         save_scores(run, "dev", settings.data.dev or HELD_OUT, evaluation.record(recogniser.search))
         report.write_report(run, settings, standing, evaluation, recogniser, self.dev)
-
-
-def _unlike(log_probs: Tensor, steps: Tensor) -> Tensor:
-    """Add up over the steps how far all symbols are from equally likely.
-
-    The cross-entropy of the uniform distribution, as in Kim et al. 2017, arXiv:1711.02212.
-    """
-    places = torch.arange(len(log_probs), device=log_probs.device)[:, None]
-    return -(log_probs.mean(-1) * (places < steps)).sum()

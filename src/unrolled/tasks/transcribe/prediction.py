@@ -15,6 +15,7 @@ from unrolled.tasks.transcribe.config import PredictConfig
 from unrolled.tasks.transcribe.corpus import Format, own_level
 from unrolled.tasks.transcribe.recogniser import Recogniser, Transcription
 from unrolled.tasks.transcribe.recordings import Frames, Reader
+from unrolled.tasks.transcribe.stream import Stream, parts
 
 TOGETHER = 16  # files that are listened to together at most
 ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # would end a line or a column
@@ -40,7 +41,7 @@ class Heard:
     """A file, and what was heard in it: nothing if it has a fault."""
 
     path: str
-    log_probs: NDArray[np.float32]
+    steps: NDArray[np.float32]  # what the head made of them
     found: Sequence[Transcription]
 
 
@@ -55,7 +56,8 @@ def predict(
     """Write a transcript for every file that is named, in order, and flush after each reading.
 
     Line n of the output belongs to the n-th name: a file that cannot be used gets an empty
-    transcript.
+    transcript. Heard in chunks, a file's line comes after one for each chunk that changed its text,
+    with the seconds that were heard till then.
 
     Args:
         recogniser: the trained model.
@@ -68,6 +70,11 @@ def predict(
     Returns:
         How many names had a fault.
     """
+
+    def partly(path: str, seconds: float, text: str) -> None:
+        out.write(f"{PARTLY[format](path, seconds, text)}\n".encode())
+        out.flush()
+
     faults = 0
     format = "tsv" if settings.format == "text" and settings.best > 1 else settings.format
     for lines in readings:
@@ -76,7 +83,11 @@ def predict(
             for fault in wrong:
                 print(f"unrolled: {fault}", file=err, flush=True)
             faults += len(wrong)
-            for heard in _heard(recogniser, recordings, settings.best):
+            if settings.chunk:
+                found = _streamed(recogniser, recordings, settings, partly)
+            else:
+                found = _heard(recogniser, recordings, settings.best)
+            for heard in found:
                 for text in WRITERS[format](recogniser, heard):
                     out.write(f"{text}\n".encode())
             out.flush()
@@ -107,13 +118,35 @@ def _heard(
 ) -> Iterator[Heard]:
     """Listen to recordings together, and give what was heard one by one."""
     there = [frames for _, frames in recordings if frames is not None]
-    log_probs = iter(recogniser.listen(there))
+    steps = iter(recogniser.listen(there))
     for path, frames in recordings:
         if frames is None:
             yield Heard(path, np.empty((0, 0), np.float32), ())
         else:
-            heard = next(log_probs)
+            heard = next(steps)
             yield Heard(path, heard, recogniser.transcribe(heard, best))
+
+
+def _streamed(
+    recogniser: Recogniser,
+    recordings: Sequence[tuple[str, Frames | None]],
+    settings: PredictConfig,
+    partly: Callable[[str, float, str], None],
+) -> Iterator[Heard]:
+    """Hear recordings one by one, in chunks, and tell the text whenever it has changed."""
+    size = max(1, round(settings.chunk / recogniser.seconds))
+    for path, frames in recordings:
+        if frames is None:
+            yield Heard(path, np.empty((0, 0), np.float32), ())
+            continue
+        stream, count, told = Stream(recogniser, settings.best), 0, ""
+        found: Sequence[Transcription] = ()
+        for part, last in parts(frames, size):
+            found, count = stream.hear(part, last=last), count + len(part)
+            if not last and found[0].text != told:
+                told = found[0].text
+                partly(path, count * recogniser.seconds, told)
+        yield Heard(path, stream.steps(), found)
 
 
 def _text(recogniser: Recogniser, heard: Heard) -> Iterator[str]:
@@ -131,13 +164,25 @@ def _jsonl(recogniser: Recogniser, heard: Heard) -> Iterator[str]:
     for one in heard.found:
         words = [
             {**vars(word), "probability": round(word.probability, 4)}
-            for word in recogniser.words(heard.log_probs, one)
+            for word in recogniser.words(heard.steps, one)
         ]
         record = {"path": heard.path, "transcript": one.text, "score": round(one.score, 4)}
         yield json.dumps({**record, "words": words}, ensure_ascii=False)
     if not heard.found:
         yield json.dumps({"path": heard.path, "transcript": ""}, ensure_ascii=False)
 
+
+def _partly_json(path: str, seconds: float, text: str) -> str:
+    record = {"path": path, "seconds": round(seconds, 3), "transcript": text, "final": False}
+    return json.dumps(record, ensure_ascii=False)
+
+
+PARTLY: dict[str, Callable[[str, float, str], str]] = {
+    "text": lambda path, seconds, text: f"{seconds:.2f}\t{text}",
+    "tsv": lambda path, seconds, text: f"{path.translate(ESCAPED)}\t{seconds:.2f}\t{text}",
+    "jsonl": _partly_json,
+}
+"""How the text so far is written, by formats as those of `WRITERS`."""
 
 WRITERS: dict[str, Callable[[Recogniser, Heard], Iterator[str]]] = {
     "text": _text,

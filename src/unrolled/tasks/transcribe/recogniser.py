@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.models import ctc
-from unrolled.models.transcriber import CTCHead, Listener, Transcriber
+from unrolled.models.prefixes import Fusion, Hypothesis, Searching
+from unrolled.models.transcriber import Listener, Transcriber
 from unrolled.tasks.cells import find_cell
 from unrolled.tasks.transcribe import config
 from unrolled.tasks.transcribe.alphabet import Alphabet
+from unrolled.tasks.transcribe.heads import HEADS
 from unrolled.tasks.transcribe.recordings import Frames
 
 ROWS = 32  # recordings that are listened to side by side
@@ -31,7 +32,7 @@ def build_model(settings: config.Model, features: int, alphabet: Alphabet) -> Tr
         layer_norm=settings.layer_norm,
         dropout=settings.dropout,
     )
-    return Transcriber(listener, CTCHead(listener.outputs, len(alphabet)))
+    return Transcriber(listener, HEADS[settings.head](settings, listener.outputs, len(alphabet)))
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,38 @@ class Recogniser:
     model: Transcriber
     alphabet: Alphabet
     search: config.Search
-    language: ctc.Fusion | None
+    language: Fusion | None
     seconds: float
 
     def listen(self, recordings: Sequence[Frames]) -> list[NDArray[np.float32]]:
-        """Give the log-probabilities (steps, symbols) of each recording (time, features)."""
+        """Give what the head made of each recording (time, features): (steps, features)."""
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32) for _ in recordings]
         device = next(self.model.parameters()).device
         self.model.eval()
         for batch in _batches([len(frames) for frames in recordings]):
             frames, lengths = pad_frames([torch.from_numpy(recordings[i]) for i in batch])
             with torch.no_grad():
-                log_probs, steps, _ = self.model(frames.to(device), lengths.to(device))
-            heard = log_probs.cpu().numpy()
+                ys, steps, _ = self.model(frames.to(device), lengths.to(device))
+            heard = ys.cpu().numpy()
             for row, i in enumerate(batch):
                 found[i] = np.ascontiguousarray(heard[: steps[row], row])
         return found
 
     def transcribe(self, heard: NDArray[np.float32], best: int = 1) -> list[Transcription]:
         """Look for the transcripts of a recording that was listened to, the best first."""
-        if self.search.width == 1:
-            found = [ctc.greedy(heard)]
-        else:
-            width = max(self.search.width, best)
-            found = ctc.beam(heard, width, fusion=self.language, best=best)
+        width, fusion = self._width(best), self.language
+        return self.read(self.model.head.search(heard, width, best=best, fusion=fusion))
+
+    def begin(self, best: int = 1) -> Searching:
+        """Begin a search for at most `best` transcripts; a beam narrower than this is widened."""
+        return self.model.head.searching(self._width(best), self.language)
+
+    def _width(self, best: int) -> int:
+        width = self.search.width
+        return width if width == 1 else max(width, best)
+
+    def read(self, found: Sequence[Hypothesis]) -> list[Transcription]:
+        """Write out what a search has found."""
         return [
             Transcription(
                 " ".join(self.alphabet.decode(one.symbols).split()), one.score, one.symbols
@@ -103,7 +112,7 @@ class Recogniser:
 
     def words(self, heard: NDArray[np.float32], found: Transcription) -> list[Word]:
         """Say when each word of a transcript was heard: a step is as exact as it can be."""
-        spans = ctc.align(heard, found.symbols)
+        spans = self.model.head.align(heard, found.symbols)
         step = self.seconds * self.model.listener.stack
         return [
             Word(

@@ -2,8 +2,6 @@
 
 from collections import Counter
 
-import numpy as np
-
 from unrolled.inspect import figures, page
 from unrolled.tasks.metrics import alignment
 from unrolled.tasks.progress import clock
@@ -47,6 +45,7 @@ def write_report(
     )
     search = recogniser.search
     facts = {
+        "head": model.head,
         "cell": model.cell,
         "layers": f"{model.layers}, {'both directions' if model.bidirectional else 'forward'}",
         "units": f"{model.hidden:,} in each direction",
@@ -102,13 +101,13 @@ def _maps(evaluation: Evaluation, recogniser: Recogniser, dev: Corpus) -> list[p
     shown = shown[:: max(1, len(shown) // MAPS)][:MAPS]
     drawn = []
     for i, heard in zip(shown, recogniser.listen([dev[i] for i in shown]), strict=True):
-        symbols = list(dict.fromkeys(evaluation.found[i].symbols))
+        symbols, strengths = recogniser.model.head.seen(heard, evaluation.found[i].symbols)
         names = [recogniser.alphabet.vocabulary.entries[s - 1] for s in symbols]
         step = stack * recogniser.seconds
         chart = figures.heat_map(
             ["␣" if name == " " else name for name in names],
             [f"{step * t:.2f}" for t in range(len(heard))],
-            np.exp(heard[:, symbols]).T,
+            strengths,
             title=f"{evaluation.found[i].text} (said: {evaluation.entries[i].transcript})",
             row_title="symbol",
             column_title="second",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unrolled.errors import DataError
 from unrolled.files import write_atomically
-from unrolled.models.ctc import Fusion
+from unrolled.models.prefixes import Fusion
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.transcribe.config import Search
 from unrolled.tasks.transcribe.corpus import Corpus
