@@ -93,7 +93,11 @@ def test_an_id_of_another_vocabulary_is_refused(id):
 @pytest.mark.parametrize(
     ("unit", "settings", "message"),
     [
-        ("words", {}, "'words' is unknown; choose one of characters, tokens, pieces"),
+        (
+            "syllables",
+            {},
+            "'syllables' is unknown; choose one of characters, tokens, words, pieces",
+        ),
         ("tokens", {"size": 4}, "size 4 and min_count 1; need above 4"),
         ("tokens", {"min_count": 0}, "size None and min_count 0; need above 4 and at least 1"),
         ("pieces", {}, "pieces needs a size"),
