@@ -152,7 +152,7 @@ DAMAGED = {
     "newer": GOOD | {"version": 2, "model": ""},
     "no-format": {k: v for k, v in GOOD.items() if k != "format"} | {"model": ""},
     "no-model": GOOD,
-    "unit": GOOD | {"unit": "words", "model": ""},
+    "unit": GOOD | {"unit": "syllables", "model": ""},
     "unit-list": GOOD | {"unit": ["tokens"], "model": ""},
     "symbols-text": GOOD | {"symbols": "ab", "model": ""},
     "symbols-none": GOOD | {"symbols": [], "model": ""},
