@@ -22,10 +22,10 @@ demo: .venv/.demo
 	$(BIN)/python examples/pronunciation.py
 
 test: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 laws: .venv/.dev
-	UNROLLED_ALL_LAWS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_zoo.py tests/test_wrappers.py
+	UNROLLED_ALL_LAWS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/test_zoo.py tests/test_wrappers.py
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -12,6 +12,21 @@ settings.register_profile("tests", deadline=None, max_examples=25, derandomize=T
 settings.load_profile("tests")
 
 
+TOGETHER = ("tasks/seq2seq", "tasks/language", "tasks/tag", "tasks/transcribe", "tasks")
+"""Folders whose tests share a run that has learnt: one worker has them all, and learns it once."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            folder = item.path.parent.relative_to(here).as_posix()
+            if folder in TOGETHER:
+                group = "tasks/seq2seq" if folder == "tasks" else folder
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn, relu, sigmoid, softmax, tanh
 from torch.nn import Linear
 
-from unrolled.cell import Cell, wrap
-from unrolled.compiler import compile_cell
+from unrolled.cell import Cell
+from unrolled.compiled import CACHE
+from unrolled.compiler import trace
 from unrolled.compiler.classify import Recurrence, classify
 from unrolled.testing import check_law, prepare
-from unrolled.zoo import CELLS as ZOO
 
 
 class MGU(Cell):
@@ -224,19 +224,25 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "Convolution": (Convolution, Recurrence.LINEAR),
     "torch-GRUCell": (nn.GRUCell, Recurrence.MIXING),
     "torch-LSTMCell": (nn.LSTMCell, Recurrence.MIXING),
-    **{name: (ZOO[name], Recurrence.MIXING) for name in ("Elman", "LSTM", "LSTMP", "GRU")},
 }
 
 
+ALONE = [pytest.param(name, marks=pytest.mark.xdist_group(f"cell {name}")) for name in CELLS]
+"""A cell's tests are one worker's, which captures it once."""
+
+
 @pytest.mark.parametrize("law", ["loop", "gradients", "ragged", "resets"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ALONE)
 def test_law(cell: str, law: str) -> None:
     subject = prepare(CELLS[cell][0](3, 5), 3, "interpreter", torch.float64)
     assert check_law(law, subject).verdict == "holds"
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ALONE)
 def test_class(cell: str) -> None:
     make, expected = CELLS[cell]
-    compiled = compile_cell(wrap(make(3, 5)), torch.zeros(2, 3))
+    subject = prepare(make(3, 5), 3, "interpreter", torch.float64).cell
+    like = torch.zeros(2, 7, 3, dtype=torch.float64)
+    state = tuple(subject.initial_state(7, dtype=torch.float64).values())
+    compiled = CACHE.get(subject, trace(subject).structure, like, state, {})
     assert classify(compiled.lowered.program) is expected

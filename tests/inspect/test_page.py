@@ -164,6 +164,13 @@ def test_numbers_align_and_the_first_column_names_its_row():
     assert '<th scope="col" class="n">n</th>' in found
 
 
+def test_a_column_of_text_keeps_room_for_it_on_a_phone():
+    row = ["a", "no forget gate", "goes on, " * 9, "1,234,567,890"]
+    found = render(Page("t", "l", {}, [Section("s", [Table("c", [*"wxyz"], [row], ["z"])])]))
+    assert '<td class="some">no forget' in found and '<td class="much">goes on' in found
+    assert '<td class="n">1,234' in found
+
+
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ShapeError, match="table 'c' has 1 cells in row 1; expected 2: give one"):
         Table("c", ["a", "b"], [["1", "2"], ["1"]])

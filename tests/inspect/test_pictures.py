@@ -6,7 +6,7 @@ from torch import nn
 from unrolled import Recurrent, zoo
 from unrolled.inspect.doctor import examine, treat
 from unrolled.inspect.findings import Finding
-from unrolled.inspect.looking import looking
+from unrolled.inspect.looks import looking
 from unrolled.inspect.page import Page, Table, render
 from unrolled.inspect.pictures import sections
 from unrolled.inspect.positions import loss_by_position

@@ -11,6 +11,7 @@ from unrolled.cell import State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attending import ATTENDING, Attending, AttendingCell, Bahdanau, Luong
 from unrolled.layers.attention import SCORES, Attention, Memory
+from unrolled.layers.recurrent import Recurrent
 
 TIME, BATCH, SOURCE, INPUTS, HIDDEN, VALUES = 4, 3, 5, 2, 6, 3
 LENGTHS = [5, 2, 3]
@@ -27,7 +28,12 @@ depths = pytest.mark.parametrize("layers", [1, 2], ids="{}-layers".format)
 
 
 def build(kind: str, cell: Any = zoo.GRU, **settings: Any) -> Luong | Bahdanau:
-    return ATTENDING[kind](cell, INPUTS, HIDDEN, VALUES, **{"layers": 2, **settings}).double()
+    """Make one; LSTMs run as kernels, the others in PyTorch."""
+    model = ATTENDING[kind](cell, INPUTS, HIDDEN, VALUES, **{"layers": 2, **settings}).double()
+    for module in model.modules():
+        if isinstance(module, Recurrent) and cell is not zoo.LSTM:
+            module.backend = "eager"
+    return model
 
 
 def some(*shape: int) -> Tensor:

@@ -10,7 +10,7 @@ from unrolled.cell import Cell
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.torch_nn import LSTM
-from unrolled.recurrence import unroll
+from unrolled.recurrence import unroll as unroll_by
 
 TIME, BATCH, INPUTS, HIDDEN = 7, 3, 4, 5
 CELLS: dict[str, Any] = {
@@ -20,13 +20,16 @@ CELLS: dict[str, Any] = {
     "GRU": zoo.GRU,
     "torch-GRUCell": nn.GRUCell,
 }
-cells = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+RUNS = [*((cell, "eager") for cell in CELLS.values()), (zoo.LSTM, "llvm")]
+cells = pytest.mark.parametrize(("cell", "backend"), RUNS, ids=[*CELLS, "LSTM-llvm"])
+unroll = partial(unroll_by, backend="eager")
 directions = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
 
 
 def build(cell: Any = zoo.GRU, **settings: Any) -> Recurrent:
     torch.manual_seed(0)
-    return Recurrent(cell, INPUTS, HIDDEN, **{"layers": 2, **settings}).double()
+    settings = {"layers": 2, "backend": "eager", **settings}
+    return Recurrent(cell, INPUTS, HIDDEN, **settings).double()
 
 
 def sequences(batch: int = BATCH) -> Tensor:
@@ -45,8 +48,8 @@ def assert_same(got: Any, expected: Any) -> None:
 
 
 @cells
-def test_it_is_a_stack_of_unrolled_cells(cell):
-    layers, xs = build(cell, bidirectional=True), sequences()
+def test_it_is_a_stack_of_unrolled_cells(cell, backend):
+    layers, xs = build(cell, backend=backend, bidirectional=True), sequences()
     ys, state = layers(xs)
     a, b, c, d = layers.cells
     up, up_last = unroll(a, xs)
@@ -63,8 +66,8 @@ def test_it_is_a_stack_of_unrolled_cells(cell):
 
 
 @cells
-def test_3_and_4_steps_with_the_state_carried_are_7_steps(cell):
-    layers, xs = build(cell, residual=True, layer_norm=True), sequences()
+def test_3_and_4_steps_with_the_state_carried_are_7_steps(cell, backend):
+    layers, xs = build(cell, backend=backend, residual=True, layer_norm=True), sequences()
     first, state = layers(xs[:3])
     second, last = layers(xs[3:], state)
     ys, expected = layers(xs)
@@ -85,8 +88,10 @@ def test_a_given_state_is_where_every_cell_starts(bidirectional):
 
 @cells
 @directions
-def test_a_padded_batch_is_its_sequences_one_by_one(cell, bidirectional):
-    layers = build(cell, bidirectional=bidirectional, layer_norm=True, residual=True)
+def test_a_padded_batch_is_its_sequences_one_by_one(cell, backend, bidirectional):
+    layers = build(
+        cell, backend=backend, bidirectional=bidirectional, layer_norm=True, residual=True
+    )
     for norm in layers.norms:
         nn.init.ones_(norm.bias)  # pyright: ignore
     xs, lengths = sequences(), [4, 7, 0]
@@ -113,8 +118,8 @@ def test_a_padded_batch_is_its_sequences_one_by_one(cell, bidirectional):
 @cells
 @directions
 @pytest.mark.parametrize("length", [TIME, 6], ids="length{}".format)
-def test_a_reset_is_where_a_sequence_ends_and_another_starts(cell, bidirectional, length):
-    layers, xs = build(cell, bidirectional=bidirectional), sequences()
+def test_a_reset_is_where_a_sequence_ends_and_another_starts(cell, backend, bidirectional, length):
+    layers, xs = build(cell, backend=backend, bidirectional=bidirectional), sequences()
     resets = torch.zeros(TIME, BATCH, dtype=torch.bool)
     resets[3, 0] = resets[5, 0] = resets[6, 0] = True  # the last lies behind a length of 6
     lengths = torch.tensor([length, TIME, TIME])

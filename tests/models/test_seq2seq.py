@@ -186,6 +186,7 @@ def test_the_bridge_is_a_layer_over_the_last_states_of_the_top_layer(layers: int
 # Training.
 
 
+@pytest.mark.kernels
 @attentions
 def test_it_learns_16_pairs_by_heart(attention: str) -> None:
     torch.manual_seed(0)
@@ -223,6 +224,7 @@ def test_it_learns_16_pairs_by_heart(attention: str) -> None:
     assert [best.tokens for best in found] == [tuple(row) for row in target[1:-1].T.tolist()]
 
 
+@pytest.mark.kernels
 @attentions
 @pytest.mark.filterwarnings("ignore:.*autocast is on")
 @pytest.mark.parametrize("score", SCORES)

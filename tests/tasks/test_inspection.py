@@ -136,8 +136,11 @@ def test_a_trained_run_is_looked_at(unrolled: Call, trained: Path, tmp_path: Pat
     assert "8 items of the dev data" in ended.out
     assert "nothing that the doctor knows is wrong" in ended.out
     html = (path / "inspect.html").read_text(encoding="utf-8")
-    for heading in ("Gates", "Where the loss is", "Where it looks", "The size of its states"):
+    headings = ("Gates", "Where the loss is", "Where it looks", "The size of its states")
+    for heading in (*headings, "What it takes for the same"):
         assert f">{heading}</h2>" in html
+    assert "encoder.recurrent layer 0: contexts that leave its h alike" in html
+    assert "What was read of each sequence" in html
 
 
 def test_a_run_without_weights_is_refused(unrolled: Call, trained: Path, tmp_path: Path) -> None:

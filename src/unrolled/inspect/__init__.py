@@ -7,12 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unrolled.inspect.contexts import neighbours as neighbours
+    from unrolled.inspect.coverage import alignment as alignment
     from unrolled.inspect.doctor import diagnose as diagnose
     from unrolled.inspect.dynamics import growth as growth
     from unrolled.inspect.dynamics import jacobians as jacobians
     from unrolled.inspect.dynamics import lyapunov as lyapunov
     from unrolled.inspect.findings import Finding as Finding
     from unrolled.inspect.lags import gradients_by_lag as gradients_by_lag
+    from unrolled.inspect.looks import looking as looking
     from unrolled.inspect.memory import effective_memory as effective_memory
     from unrolled.inspect.positions import loss_by_position as loss_by_position
     from unrolled.inspect.positions import saliency as saliency
@@ -33,6 +36,9 @@ HOMES = {
     "gradients_by_lag": "lags",
     "loss_by_position": "positions",
     "saliency": "positions",
+    "looking": "looks",
+    "alignment": "coverage",
+    "neighbours": "contexts",
     "diagnose": "doctor",
     "Finding": "findings",
 }

@@ -183,9 +183,12 @@ class _Flow:
         return torch.cat([s.detach().reshape(s.shape[0], -1) for s in states], -1)
 
     def before(self, xs: Tensor, state: Mapping[str, Tensor] | None) -> Tensor:
-        """Give the state before every step, (time, batch, size)."""
+        """Give the state before every step, (time, batch, size).
+
+        A loop is little beside the Jacobian of each step; a kernel would first have to be compiled.
+        """
         with torch.no_grad():
-            states = unroll(self.cell, xs, state, return_states=True)[2]
+            states = unroll(self.cell, xs, state, backend="eager", return_states=True)[2]
         after = torch.cat(
             [s.flatten(2) if s.dim() > 2 else s[..., None] for s in states.values()], -1
         )

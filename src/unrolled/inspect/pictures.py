@@ -10,13 +10,13 @@ from unrolled.inspect import figures, page
 from unrolled.inspect.findings import Examination, Examined, Finding
 from unrolled.inspect.gates import Gate
 from unrolled.inspect.illnesses import VANISHED
-from unrolled.inspect.looking import Looked
+from unrolled.inspect.looks import Looked
 from unrolled.inspect.positions import PositionLoss
+from unrolled.inspect.reading import alike, looks
+from unrolled.inspect.texts import Read
 from unrolled.inspect.through_time import averaged
 
 SHOWN = 12  # recurrences
-MAPS = 4  # sequences whose attention is shown
-PLACES = 40  # steps and sources of such a map at most
 LEAST = 1e-12  # of a gradient that is drawn
 
 
@@ -26,6 +26,7 @@ def sections(
     looked: Sequence[Looked] = (),
     positions: PositionLoss | None = None,
     lengths: Tensor | None = None,
+    reads: Sequence[Read] = (),
 ) -> list[page.Section]:
     """Draw an examination.
 
@@ -35,6 +36,7 @@ def sections(
         looked: from `looking`, of the same run.
         positions: the loss of each position.
         lengths: (batch,) how many positions each sequence has.
+        reads: what parts of the model read, as text.
     """
     some = examination.recurrences[:SHOWN]
     blocks: dict[str, list[page.Block]] = {
@@ -43,7 +45,8 @@ def sections(
         "Gates": list(_gates(some)),
         "The size of its states": list(_sizes(some)),
         "Where the loss is": list(_positions(positions)),
-        "Where it looks": list(_maps(looked, lengths)),
+        "Where it looks": list(looks(looked, lengths, reads)),
+        "What it takes for the same": list(alike(examination.recurrences, reads)),
     }
     return [page.Section(heading, found) for heading, found in blocks.items() if found]
 
@@ -202,34 +205,4 @@ def _positions(positions: PositionLoss | None) -> Iterator[page.Block]:
         f"{steps[highest]}, {float(positions.mean[highest]):.2f} on average over "
         f"{int(positions.rows[highest])} sequences; a line that climbs towards the end is a model "
         "that loses the thread.",
-    )
-
-
-def _maps(looked: Sequence[Looked], lengths: Tensor | None) -> Iterator[page.Block]:
-    for one in looked:
-        maps = [_map(one, row, lengths) for row in range(min(MAPS, one.weights.shape[1]))]
-        if not maps:
-            continue
-        yield page.Grid([page.Figure(chart, "") for chart in maps])
-        yield page.Prose(
-            f"{one.name}: a row is a step, a column a place of what is looked at; the stronger the "
-            f"shade, the more was read there. A look spreads over {float(one.breadth.mean()):.1f} "
-            f"of {one.weights.shape[2]} places on average; one that spreads over all of them has "
-            "not found out where to look."
-        )
-
-
-def _map(looked: Looked, row: int, lengths: Tensor | None) -> figures.Markup:
-    weights = looked.weights[:, row]
-    if lengths is not None and int(lengths.max()) <= len(weights):
-        weights = weights[: int(lengths[row])]
-    weights = weights[:PLACES, (weights > 0).any(0)][:, :PLACES].cpu()
-    steps, places = (list(map(str, range(1, size + 1))) for size in weights.shape)
-    return figures.heat_map(
-        steps,
-        places,
-        weights.numpy(),
-        title=f"Sequence {row + 1}",
-        row_title="step",
-        column_title="place",
     )

@@ -28,6 +28,7 @@ step gives; `next` is the state that the following step reads. Batch and time ap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from unrolled.errors import ProgramError
@@ -91,12 +92,12 @@ class Program:
         yield "state", self.states
         yield "fixed", self.fixed
 
-    @property
+    @cached_property
     def given(self) -> tuple[Value, ...]:
         """All values that the program is given."""
         return tuple(value for _, values in self._given() for value in values)
 
-    @property
+    @cached_property
     def types(self) -> dict[str, Type]:
         """The type of every value by its name."""
         return {value.name: value.type for value in (*self.given, *self.body)}

@@ -14,7 +14,7 @@ from unrolled.inspect.doctor import examine, treat
 from unrolled.inspect.figures import number
 from unrolled.inspect.findings import Examination, Finding
 from unrolled.inspect.illnesses import VANISHED
-from unrolled.inspect.looking import looking
+from unrolled.inspect.looks import looking
 from unrolled.inspect.pictures import evidence, sections
 from unrolled.inspect.positions import PositionLoss, loss_by_position
 from unrolled.tasks.commands import check_data
@@ -84,7 +84,8 @@ def _inspect(run: Run, task: Trainable[Any], side: str, settings: InspectConfig)
         if findings
         else "The doctor finds nothing wrong with the best weights so far."
     )
-    blocks = sections(examination, findings, looked, positions, lengths)
+    reads = task.reads(batch)
+    blocks = sections(examination, findings, looked, positions, lengths, reads)
     page.write(page.Page(f"Inside {run.path.name}", lead, facts, blocks), run.path / PAGE)
     return run.path / PAGE
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unrolled.inspect.texts import Read
 from unrolled.tasks.progress import Progress
 from unrolled.tasks.run import Run
 from unrolled.tasks.standing import Standing
@@ -48,6 +49,10 @@ class Trainable(ABC, Generic[M]):
         None where a loss is not a sum over positions.
         """
         return None
+
+    def reads(self, batch: Sequence[int]) -> Sequence[Read]:
+        """Give what recurrences read of a batch, as text, where it is text, for `inspect`."""
+        return ()
 
     def carried(self) -> dict[str, Tensor]:
         """Give the tensors that live from one step to the next, such as a recurrence's state."""

@@ -1,6 +1,6 @@
 """What a program computes, written once more, plainly, in PyTorch: what the kernels are held to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -110,14 +110,6 @@ def reference(
             outputs[name][t] = torch.where(active, values[str(value)], 0.0)
         state = {s: torch.where(active, values[str(v)], state[s]) for s, v in program.next}
     return outputs, state
-
-
-@pytest.fixture(scope="session", autouse=True)
-def object_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what the tests compile away from the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNROLLED_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(name="reference")

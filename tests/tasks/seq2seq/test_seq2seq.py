@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from unrolled import backends
 from unrolled.errors import ConfigError, DataError
 from unrolled.models import search
 from unrolled.tasks.checkpoint import load_weights
@@ -64,8 +65,13 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
 )
 @pytest.mark.filterwarnings("ignore:.*autocast is on")
 def test_every_setting_trains_and_predicts(
-    unrolled: Callable[..., Any], tiny: list[str], flags: list[str], tmp_path: Path
+    unrolled: Callable[..., Any],
+    tiny: list[str],
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(backends, "_pays", lambda call: False)  # no kernels: settings are tried
     ended = unrolled(*tiny, "--epochs", "0.5", *flags, "--run", tmp_path / "run")
     assert (ended.code, ended.out) == (0, f"{tmp_path}/run/report.html\n"), ended.err
     settings, translator = commands.open_run(tmp_path / "run", "cpu")

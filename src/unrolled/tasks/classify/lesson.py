@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.inspect.texts import Read
 from unrolled.models.classifier import Classifier
 from unrolled.tasks.batches import bucketed
 from unrolled.tasks.classify import config, report
 from unrolled.tasks.classify.data import HELD_OUT, Classes
 from unrolled.tasks.classify.evaluation import evaluate
-from unrolled.tasks.classify.inputs import Inputs
+from unrolled.tasks.classify.inputs import Inputs, Texts
 from unrolled.tasks.classify.items import Item, fingerprint
 from unrolled.tasks.classify.labeller import Labeller
 from unrolled.tasks.faults import Faults
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
+from unrolled.tasks.reads import read
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import save_scores
 from unrolled.tasks.standing import Standing
@@ -83,6 +85,12 @@ class ClassifyLesson(Lesson[Classifier]):
             "cross_entropy": F.cross_entropy(logits, self.truth).item(),
             "error_rate": wrong.item(),
         }
+
+    def reads(self, batch: Sequence[int]) -> list[Read]:
+        """Give the symbols of texts."""
+        if not isinstance(self.inputs, Texts):
+            return []
+        return [read("recurrent", self.inputs.vocabulary, [self.sequences[i] for i in batch])]
 
     def introduction(self) -> str:
         """Say how many items there are."""

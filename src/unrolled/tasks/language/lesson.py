@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolled.cell import State
 from unrolled.errors import DataError
+from unrolled.inspect.texts import Read
 from unrolled.models.language import LanguageModel
 from unrolled.tasks.language import report
 from unrolled.tasks.language.coder import Coder
@@ -18,6 +19,7 @@ from unrolled.tasks.language.evaluation import evaluate, figures_of, surprisals
 from unrolled.tasks.language.numbered import Numbered
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
+from unrolled.tasks.reads import read
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import save_scores
 from unrolled.tasks.standing import Standing
@@ -87,6 +89,12 @@ class LanguageLesson(Lesson[LanguageModel]):
         losses, state = self.model.losses(ids[:-1], ids[1:], self.state if window else None)
         self.state = {name: tensor.detach() for name, tensor in state.items()}
         return losses.mean(), losses.numel()
+
+    def reads(self, batch: Sequence[int]) -> list[Read]:
+        """Give the symbols of a window's streams, each with what follows it."""
+        ids = self._window(*divmod(batch[0], self.windows)).T.tolist()
+        given, wanted = [row[:-1] for row in ids], [row[1:] for row in ids]
+        return [read("recurrent", self.coder.vocabulary, given, wanted)]
 
     def _window(self, epoch: int, window: int) -> Tensor:
         """Give the ids (steps + 1, batch) of a window: what is read, and one more."""

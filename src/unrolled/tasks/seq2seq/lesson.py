@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unrolled.inspect.texts import Read
 from unrolled.layers.coverage import coverage_loss
 from unrolled.models.pointer import Decoded
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.batches import bucketed, pad
 from unrolled.tasks.lesson import Lesson
 from unrolled.tasks.progress import Progress
+from unrolled.tasks.reads import read
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import save_scores
 from unrolled.tasks.seq2seq import config, report
@@ -85,6 +87,19 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         items = [(self.sources[i], self.targets[i]) for i in batch]
         decoded, expected = self._decoded(self.model, items, 0.0)
         return decoded.losses(expected), (expected != PAD).sum(0)
+
+    def reads(self, batch: Sequence[int]) -> list[Read]:
+        """Give the source's symbols, and the target's with what follows each.
+
+        Symbols that can only be copied stand there as unknown.
+        """
+        known = len(self.vocabularies.target)
+        targets = [[id if id < known else UNK for id in self.targets[i]] for i in batch]
+        given, wanted = [t[:-1] for t in targets], [t[1:] for t in targets]
+        return [
+            read("encoder", self.vocabularies.source, [self.sources[i].ids for i in batch]),
+            read("decoder", self.vocabularies.target, given, wanted),
+        ]
 
     def _decoded(
         self, model: Seq2Seq, items: Sequence[tuple[Source, list[int]]], sampling: float

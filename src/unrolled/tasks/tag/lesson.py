@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unrolled.inspect.texts import Read
 from unrolled.models.tagger import Tagger
 from unrolled.tasks.batches import bucketed
 from unrolled.tasks.lesson import Lesson
@@ -82,6 +83,10 @@ class TagLesson(Lesson[Tagger]):
             sentences, tags.unbind(-1), beside=training.beside, smoothing=training.smoothing
         )
         return loss, int(sentences.lengths.sum())
+
+    def reads(self, batch: Sequence[int]) -> list[Read]:
+        """Give the sentences' words."""
+        return [Read("recurrent", [self.train[i].words for i in batch], " ")]
 
     def score(self, model: Tagger) -> dict[str, float]:
         """Tag the dev sentences: which share of spans, if there are any, and of words is wrong."""

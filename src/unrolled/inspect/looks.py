@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from unrolled.layers.attention import Attention
+from unrolled.layers.attention import Attention, Memory
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Looked:
 
     name: str  # its place in the model
     weights: Tensor  # (time, batch, source)
+    visible: Tensor  # (batch, source) bool: which places each memory has
 
     @property
     def breadth(self) -> Tensor:
@@ -38,11 +39,15 @@ def looking(model: nn.Module) -> Iterator[list[Looked]]:
         ('look', torch.Size([7, 2, 5]))
     """
     pieces: dict[str, list[Tensor]] = {}
+    visible: dict[str, Tensor] = {}
 
-    def note(name: str, _: nn.Module, __: object, results: tuple[Tensor, Tensor]) -> None:
+    def note(
+        name: str, _: nn.Module, given: tuple[Tensor, Memory], results: tuple[Tensor, Tensor]
+    ) -> None:
         weights = results[1].detach()
         if torch.is_grad_enabled():
             pieces.setdefault(name, []).append(weights if weights.dim() == 3 else weights[None])
+            visible[name] = given[1]["visible"]
 
     hooks = [
         module.register_forward_hook(partial(note, name))
@@ -55,4 +60,4 @@ def looking(model: nn.Module) -> Iterator[list[Looked]]:
     finally:
         for hook in hooks:
             hook.remove()
-        found += [Looked(name, torch.cat(some)) for name, some in pieces.items()]
+        found += [Looked(n, torch.cat(some), visible[n]) for n, some in pieces.items()]
