@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.attention import Attention, Memory
+from unrolled.layers.coverage import COVERED, Coverage
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
 from unrolled.recurrence import unroll
@@ -68,6 +69,8 @@ class Luong(Attending):
         layers: how many, one over the other, at least 1.
         score: how attention compares, see `Attention`.
         dropout: share of features dropped between layers, from 0 to below 1.
+        coverage: whether attention sees where it has looked (`Coverage`). How much each value has
+            had is then one more state, `COVERED`: zeros where a state does not have it.
 
     Raises:
         ConfigError: a setting is unknown or out of its range.
@@ -92,18 +95,27 @@ class Luong(Attending):
         layers: int = 1,
         score: str = "scaled_general",
         dropout: float = 0.0,
+        coverage: bool = False,
     ) -> None:
         super().__init__()
         self.recurrent = Recurrent(cell, inputs, hidden, layers=layers, dropout=dropout)
         self.outputs = self.recurrent.outputs
         self.states = self.recurrent.states
         self.attention = Attention(score, self.outputs, values)
+        self.coverage = Coverage(self.attention) if coverage else None
 
     def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
         """Run all steps, then read for all of them."""
-        ys, state = self.recurrent(xs, state)
-        read, looked = self.attention(ys, memory)
-        return ys, read, state, looked if weights else None
+        if self.coverage is None:
+            ys, state = self.recurrent(xs, state)
+            read, looked = self.attention(ys, memory)
+            return ys, read, state, looked if weights else None
+        before = state.get(COVERED)
+        ys, state = self.recurrent(xs, {n: s for n, s in state.items() if n != COVERED})
+        read, looked, covered = self.coverage(
+            self.attention, ys, memory, None if before is None else before[0]
+        )
+        return ys, read, {**state, COVERED: covered[None]}, looked if weights else None
 
 
 class AttendingCell(Cell):
@@ -138,7 +150,8 @@ class Bahdanau(Attending):
     """Attention inside the step: what was read is part of the input of the first layer.
 
     Bahdanau, Cho & Bengio 2015, arXiv:1409.0473. Departs from the paper in: the cell may be any,
-    and the layers above the first are plain recurrences. Arguments and errors as for `Luong`.
+    and the layers above the first are plain recurrences. Arguments and errors as for `Luong`, but
+    that there is no coverage: a step's states have one size, whatever the source.
 
     Example:
         >>> bahdanau = Bahdanau(nn.GRUCell, 8, 16, values=32, score="additive")
@@ -160,8 +173,11 @@ class Bahdanau(Attending):
         layers: int = 1,
         score: str = "scaled_general",
         dropout: float = 0.0,
+        coverage: bool = False,
     ) -> None:
         super().__init__()
+        if coverage:
+            raise ConfigError("coverage is for attention after the recurrence; take 'luong'")
         if layers < 1:
             raise ConfigError(f"Bahdanau has {layers} layers: expected at least 1")
         inner = wrap(cell(inputs + values, hidden))
@@ -183,8 +199,9 @@ class Bahdanau(Attending):
         """Read and step by turns."""
         self._check(xs, state)
         first = {name: s[0] for name, s in state.items()}
+        constants = {name: memory[name] for name in ("keys", "values", "visible")}
         ys, last, states = unroll(
-            self.first, xs, first, constants=memory, backend="eager", return_states=True
+            self.first, xs, first, constants=constants, backend="eager", return_states=True
         )  # no kernel reads a memory yet
         ys, read = ys.split(self.split, -1)
         looked = None

@@ -25,7 +25,12 @@ class Score(nn.Module, ABC):
         queries: features of a query.
         values: features of a value.
         hidden: units inside, where the score has any.
+
+    Attributes:
+        linear: whether the score of a sum of keys is the sum of their scores.
     """
+
+    linear = False
 
     def __init__(self, queries: int, values: int, hidden: int) -> None:
         super().__init__()
@@ -43,6 +48,7 @@ class Dot(Score):
     """Score a query against a key by their product: q k. Luong et al. 2015, arXiv:1508.04025."""
 
     scale = 1.0
+    linear = True
 
     def __init__(self, queries: int, values: int, hidden: int) -> None:
         super().__init__(queries, values, hidden)
@@ -71,6 +77,8 @@ class ScaledDot(Dot):
 
 class General(Score):
     """Score a query against a key through a matrix: q (W k). Luong et al. 2015, eq. 8."""
+
+    linear = True
 
     def __init__(self, queries: int, values: int, hidden: int) -> None:
         super().__init__(queries, values, hidden)
@@ -204,20 +212,26 @@ class Attention(nn.Module):
         Raises:
             ShapeError: the queries do not fit, or not to this memory.
         """
+        self.check(queries, memory)
+        single = queries.dim() == 2
+        rows = queries[:, None] if single else queries.transpose(0, 1)
+        weights = self.weigh(self.score(rows, memory["keys"]), memory["visible"][:, None])
+        context = torch.bmm(weights, memory["values"])
+        if single:
+            return context[:, 0], weights[:, 0]
+        return context.transpose(0, 1), weights.transpose(0, 1)
+
+    def weigh(self, scores: Tensor, visible: Tensor) -> Tensor:
+        """Turn scores (..., source) into weights that sum to 1 over what is visible."""
+        # The lowest number, not -inf, whose softmax is NaN in a row that has nothing to see.
+        lowest = torch.finfo(scores.dtype).min
+        return scores.masked_fill(~visible, lowest).softmax(-1).masked_fill(~visible, 0)
+
+    def check(self, queries: Tensor, memory: Memory) -> None:
+        """Raise a ShapeError for queries that do not fit, or not to this memory."""
         batch = memory["values"].shape[0]
         if queries.dim() not in (2, 3) or queries.shape[-2:] != (batch, self.queries):
             raise ShapeError(
                 f"queries has shape {tuple(queries.shape)}: expected ([time,] {batch}, "
                 f"{self.queries}), a memory of {batch} rows and queries of {self.queries} features"
             )
-        single = queries.dim() == 2
-        rows = queries[:, None] if single else queries.transpose(0, 1)
-        scores = self.score(rows, memory["keys"])
-        unseen = ~memory["visible"][:, None]
-        # The lowest number, not -inf, whose softmax is NaN in a row that has nothing to see.
-        lowest = torch.finfo(scores.dtype).min
-        weights = scores.masked_fill(unseen, lowest).softmax(-1).masked_fill(unseen, 0)
-        context = torch.bmm(weights, memory["values"])
-        if single:
-            return context[:, 0], weights[:, 0]
-        return context.transpose(0, 1), weights.transpose(0, 1)

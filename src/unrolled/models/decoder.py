@@ -8,6 +8,7 @@ from unrolled.errors import ConfigError
 from unrolled.layers.attending import ATTENDING
 from unrolled.layers.attention import Memory
 from unrolled.layers.dropout import SharedDropout
+from unrolled.models.pointer import Decoded, Pointer
 
 
 class Decoder(nn.Module):
@@ -15,6 +16,9 @@ class Decoder(nn.Module):
 
     The scores are read out of the recurrence's output y and what it read m, as in Luong et al.
     2015, eq. 5-6: W tanh(C [y, m]).
+
+    With `copy` it can also point at a symbol of the source: what is read, the output and the input
+    decide how likely that is (See, Liu & Manning 2017, arXiv:1704.04368, eq. 8).
 
     Args:
         symbols: how many there are; 0 is padding.
@@ -27,6 +31,10 @@ class Decoder(nn.Module):
         score: how attention compares, see `Attention`.
         dropout: share of features dropped from symbols, between layers and before the scores, the
             same at all times (`SharedDropout`).
+        copy: whether symbols can be copied: the memory then has "copies", see `Pointer`.
+        coverage: whether attention sees where it has looked, see `Luong`.
+        unknown: the symbol that stands for a copied one which is not among `symbols`, once it is
+            the last symbol.
 
     Raises:
         ConfigError: the attention is unknown, or a setting out of its range.
@@ -52,6 +60,9 @@ class Decoder(nn.Module):
         layers: int = 1,
         score: str = "scaled_general",
         dropout: float = 0.0,
+        copy: bool = False,
+        coverage: bool = False,
+        unknown: int = 3,
     ) -> None:
         super().__init__()
         if attention not in ATTENDING:
@@ -59,11 +70,22 @@ class Decoder(nn.Module):
                 f"there is no attention {attention!r}: choose one of {', '.join(ATTENDING)}"
             )
         self.embedding = nn.Embedding(symbols, embedding, padding_idx=0)
+        if copy and not 0 <= unknown < symbols:
+            raise ConfigError(f"unknown is symbol {unknown} of {symbols}; give one of them")
+        self.symbols, self.unknown = symbols, unknown
         self.recurrence = ATTENDING[attention](
-            cell, embedding, hidden, values, layers=layers, score=score, dropout=dropout
+            cell,
+            embedding,
+            hidden,
+            values,
+            layers=layers,
+            score=score,
+            dropout=dropout,
+            coverage=coverage,
         )
         self.combine = nn.Linear(self.recurrence.outputs + values, hidden)
         self.scores = nn.Linear(hidden, symbols)
+        self.gate = nn.Linear(values + self.recurrence.outputs + embedding, 1) if copy else None
         self.dropout = SharedDropout(dropout)
 
     def forward(
@@ -74,14 +96,29 @@ class Decoder(nn.Module):
         Args:
             symbols: (time, batch) ids.
             state: (layers, batch, *size) for each name of ``recurrence.states``.
-            memory: from ``recurrence.attention.memory``.
+            memory: from ``recurrence.attention.memory``; with `copy` also "copies".
             weights: also give where attention looked.
 
         Returns:
-            Scores (time, batch, symbols), the last state, and the weights (time, batch, source)
-            or None.
+            Scores (time, batch, symbols), or those of `Decoded.scored`; the last state; and the
+            weights (time, batch, source) or None.
         """
+        found = self.decode(symbols, state, memory, weights=weights)
+        return found.scored(), found.state, found.weights if weights else None
+
+    def decode(
+        self, symbols: Tensor, state: State, memory: Memory, *, weights: bool = False
+    ) -> Decoded:
+        """Give what `forward` makes its scores of, and the weights also where it can copy."""
+        if self.gate is not None:
+            symbols = symbols.masked_fill(symbols >= self.symbols, self.unknown)
         xs = self.dropout(self.embedding(symbols))
-        ys, read, state, looked = self.recurrence(xs, state, memory, weights=weights)
+        ys, read, state, looked = self.recurrence(
+            xs, state, memory, weights=weights or self.gate is not None
+        )
         combined = torch.tanh(self.combine(self.dropout(torch.cat([ys, read], -1))))
-        return self.scores(self.dropout(combined)), state, looked
+        scores = self.scores(self.dropout(combined))
+        if self.gate is None:
+            return Decoded(scores, state, looked)
+        gate = self.gate(torch.cat([read, ys, xs], -1))[..., 0]
+        return Decoded(scores, state, looked, Pointer(gate, memory["copies"]))

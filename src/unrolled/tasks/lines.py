@@ -18,6 +18,7 @@ NORMAL_FORMS: dict[str, Callable[[str], str]] = {
     "none": str,
     "nfc": partial(unicodedata.normalize, "NFC"),
     "nfd": partial(unicodedata.normalize, "NFD"),
+    "lower": lambda text: unicodedata.normalize("NFC", text.lower()),
 }
 
 Stream = BinaryIO | io.BufferedIOBase
@@ -27,7 +28,8 @@ Parser = Callable[[str], Sequence[str]]  # the text of a line -> its fields, or 
 def normalize(text: str, form: str) -> str:
     """Bring text into one Unicode form, so that equal letters are equal symbols.
 
-    form: "none" leaves it, "nfc" joins letters and marks, "nfd" takes them apart.
+    form: "none" leaves it, "nfc" joins letters and marks, "nfd" takes them apart,
+    "lower" joins them and writes small letters.
     Raises ConfigError for another form. Source: Unicode Standard Annex 15.
 
     >>> [len(normalize("\u00e9", form)) for form in ("nfc", "nfd")]

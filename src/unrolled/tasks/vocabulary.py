@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class _Unit:
 class Vocabulary:
     """The symbols that a model knows, in the order of their ids; made by `build` or `load`.
 
-    unit: what a symbol is, a row of `UNITS`: each character, each token between white space, or
-    each piece of a trained sentencepiece model.
+    unit: what a symbol is, a row of `UNITS`: each character, each token between white space, each
+    word or mark (marks within a word belong to it), or each piece of a trained sentencepiece model.
     entries: the symbols from id 4 on. Ids 0 to 3 are PAD, BOS, EOS and UNK; these are no texts, so
     a symbol of the data that reads "<pad>" has an id of its own.
     model: the serialized sentencepiece model; empty for other units.
@@ -53,8 +54,8 @@ class Vocabulary:
     ) -> Self:
         """Count the symbols of texts and number them, the most frequent first, then by alphabet.
 
-        unit: "characters", "tokens" or "pieces"; pieces are learned by byte pair encoding (Sennrich
-        et al. 2016, arXiv:1508.07909) and need the extra unrolled[text] and a size.
+        unit: "characters", "tokens", "words" or "pieces"; pieces are learned by byte pair encoding
+        (Sennrich et al. 2016, arXiv:1508.07909) and need the extra unrolled[text] and a size.
         size: the most ids, the 4 special ones included; at least 5. min_count: leave out symbols
         seen less often; pieces do not count.
         Raises ConfigError for other settings or without sentencepiece, DataError for no text.
@@ -96,7 +97,23 @@ class Vocabulary:
         >>> Vocabulary("characters", ("a", "b")).encode("abc")
         [4, 5, 3]
         """
-        return [self._ids.get(symbol, UNK) for symbol in self.symbols(text)]
+        return self.ids(self.symbols(text))
+
+    def ids(self, symbols: Iterable[str]) -> list[int]:
+        """Give the ids of symbols, UNK for those not known.
+
+        >>> Vocabulary("tokens", ("a", "b")).ids(["b", "c"])
+        [5, 3]
+        """
+        return [self._ids.get(symbol, UNK) for symbol in symbols]
+
+    def join(self, symbols: Sequence[str]) -> str:
+        """Give the text of symbols, known or not.
+
+        >>> Vocabulary("words", ("a",)).join(["(", "as", "said", ")", ":", "10:30", "!"])
+        '(as said): 10:30!'
+        """
+        return self._unit.join(symbols)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Give the text of ids: up to the first EOS, without PAD and BOS, UNK as "<unk>".
@@ -112,7 +129,7 @@ class Vocabulary:
                 break
             if id not in (PAD, BOS):
                 kept.append(self.symbol(id))
-        return self._unit.join(kept)
+        return self.join(kept)
 
     def symbol(self, id: int) -> str:
         """Give the symbol of one id, 0 to len - 1; raise DataError for another.
@@ -259,8 +276,17 @@ def _pieces(model: bytes) -> _Unit:
     return _Unit(partial(processor.encode, out_type=str), processor.decode_pieces)
 
 
+_WORD = re.compile(r"\w+(?:[^\w\s]+\w+)*|[^\w\s]")
+_APART = re.compile(r" (?=[.,;:!?)\]}%])|(?<=[(\[{$#]) ")  # spaces that nobody writes
+
+
+def _join_words(symbols: Sequence[str]) -> str:
+    return _APART.sub("", " ".join(symbols))
+
+
 UNITS: dict[str, Callable[[bytes], _Unit]] = {  # serialized model -> how to split and join
     "characters": lambda model: _Unit(list, "".join),
     "tokens": lambda model: _Unit(str.split, " ".join),
+    "words": lambda model: _Unit(_WORD.findall, _join_words),
     "pieces": _pieces,
 }

@@ -55,6 +55,8 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
         ["--precision", "bfloat16"],
         ["--precision", "bfloat16", "--attention", "bahdanau"],
         ["--target-unit", "characters"],
+        ["--target-unit", "characters", "--copy", "--coverage", "1", "--precision", "bfloat16"],
+        ["--target-unit", "characters", "--copy", "--attention", "bahdanau", "--joint"],
         ["--source-unit", "pieces", "--source-size", "12"],
         ["--average", "0", "--patience", "1"],
         ["--normalize", "nfd"],
@@ -100,7 +102,7 @@ def test_the_loss_is_the_mean_over_symbols_whatever_is_padded(task: Seq2SeqLesso
     total, symbols = 0.0, 0
     for source, target in zip(task.sources, task.targets, strict=True):
         with torch.no_grad():
-            column, lengths = torch.tensor(source)[:, None], torch.tensor([len(source)])
+            column, lengths = torch.tensor(source.ids)[:, None], torch.tensor([len(source.ids)])
             scores = task.model(column, lengths, torch.tensor(target)[:-1, None])[:, 0]
         logs = scores.log_softmax(-1)
         for row, symbol in zip(logs, target[1:], strict=True):

@@ -17,6 +17,7 @@ from unrolled.tasks.seq2seq.data import HELD_OUT, Vocabularies, load_data, load_
 from unrolled.tasks.seq2seq.evaluation import Evaluation
 from unrolled.tasks.seq2seq.evaluation import evaluate as score
 from unrolled.tasks.seq2seq.lesson import Seq2SeqLesson
+from unrolled.tasks.seq2seq.numbering import Numbering
 from unrolled.tasks.seq2seq.pairs import group_references
 from unrolled.tasks.seq2seq.prediction import predict as write_predictions
 from unrolled.tasks.seq2seq.translator import Translator, build_model
@@ -27,6 +28,7 @@ NEEDS = ("config.toml", "model.safetensors", "source.json", "target.json")
 
 def learn(settings: Seq2SeqConfig, device: torch.device, progress: Progress) -> Seq2SeqLesson:
     """Read the pairs, collect their symbols, and build the model."""
+    settings.check()
     train, dev = load_data(settings.data, settings.training.seed)
     vocabularies = Vocabularies.build(train, settings.data)
     model = build_model(settings.model, vocabularies).to(device)
@@ -49,7 +51,8 @@ def open_run(path: Path, device: str = "auto") -> tuple[Seq2SeqConfig, Translato
     settings = read_settings(run)
     vocabularies = Vocabularies.load(run.path)
     model = load_best(run, build_model(settings.model, vocabularies))
-    return settings, Translator(model.to(pick_device(device)), vocabularies, settings.search)
+    numbering = Numbering.of(vocabularies, settings)
+    return settings, Translator(model.to(pick_device(device)), numbering, settings.search)
 
 
 def evaluate(path: Path, settings: EvaluateConfig) -> Evaluation:

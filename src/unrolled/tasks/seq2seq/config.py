@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unrolled.errors import ConfigError
 from unrolled.tasks import config
 from unrolled.tasks.config import FROM_ONE, FROM_ZERO, POSITIVE, SHARE, SIZE, check
 from unrolled.tasks.kinds import Kind, presets_of
 
-Unit = Literal["characters", "tokens", "pieces"]
+Unit = Literal["characters", "tokens", "words", "pieces"]
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,35 @@ class Data:
     target_field: str = "target"
     """Name of the target in JSON lines."""
     source_unit: Unit = "characters"
-    """What a symbol of the source is; pieces are learnt with sentencepiece."""
+    """What a symbol of the source is; pieces are learnt with sentencepiece, words part marks."""
     target_unit: Unit = "tokens"
     """What a symbol of the target is; tokens are what white space separates."""
     source_size: int = 8000
     """Symbols of the source's vocabulary at most."""
     target_size: int = 8000
     """Symbols of the target's vocabulary at most."""
-    normalize: Literal["none", "nfc", "nfd"] = "nfc"
-    """Unicode form that sources and targets are brought into; nfd parts letters from accents."""
+    joint: bool = False
+    """One vocabulary for both sides, of --source-size symbols at most."""
+    source_limit: int = 0
+    """Symbols that are read of a source at most, its first; 0 reads all."""
+    target_limit: int = 0
+    """Symbols that are learnt of a target at most, and that a prediction has; 0 is no limit."""
+    normalize: Literal["none", "nfc", "nfd", "lower"] = "nfc"
+    """Unicode form of sources and targets; nfd parts letters from accents; lower: small letters."""
     max_line: int = 20_000
     """Characters of the longest line; a longer one is an error."""
 
     def __post_init__(self) -> None:
-        check(self, {"source_size": SIZE, "target_size": SIZE, "max_line": FROM_ONE})
+        check(
+            self,
+            {
+                "source_size": SIZE,
+                "target_size": SIZE,
+                "source_limit": FROM_ZERO,
+                "target_limit": FROM_ZERO,
+                "max_line": FROM_ONE,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,10 @@ class Model:
     """How attention compares."""
     dropout: float = 0.2
     """Share of features dropped."""
+    copy: bool = False
+    """Let the decoder copy symbols of the source, those too that no vocabulary has."""
+    coverage: float = 0.0
+    """Weight of the coverage loss: do not look twice at the same place; 0 is without coverage."""
 
     def __post_init__(self) -> None:
         check(
@@ -74,6 +94,7 @@ class Model:
                 "encoder_layers": FROM_ONE,
                 "decoder_layers": FROM_ONE,
                 "dropout": SHARE,
+                "coverage": FROM_ZERO,
             },
         )
 
@@ -119,6 +140,30 @@ class Seq2SeqConfig:
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     search: Search = field(default_factory=Search)
+
+    def check(self) -> None:
+        """Raise a ConfigError for settings that contradict each other.
+
+        Not when they are made: a preset, a file and flags may each give a part.
+        """
+        data, model = self.data, self.model
+        if data.source_unit != data.target_unit and (data.joint or model.copy):
+            flag = "copy" if model.copy else "joint"
+            raise ConfigError(
+                f"--{flag} needs the same symbols on both sides, but the source has "
+                f"{data.source_unit} and the target {data.target_unit}; "
+                "give the same --source-unit and --target-unit"
+            )
+        if model.copy and data.source_unit == "pieces" and not data.joint:
+            raise ConfigError(
+                "--copy needs the same symbols on both sides, but pieces are learnt for each side; "
+                "add --joint"
+            )
+        if model.coverage and model.attention != "luong":
+            raise ConfigError(
+                f"--coverage is for attention after the recurrence, not {model.attention}; "
+                "leave out --coverage or give --attention luong"
+            )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ class Vocabularies:
     @classmethod
     def build(cls, pairs: Sequence[Pair], data: config.Data) -> "Vocabularies":
         """Collect the symbols of the pairs to learn from."""
+        if data.joint:
+            texts = [text for p in pairs for text in (p.source, p.target)]
+            both = _vocabulary(texts, data.source_unit, data.source_size, "source")
+            return cls(both, both)
         return cls(
             _vocabulary([p.source for p in pairs], data.source_unit, data.source_size, "source"),
             _vocabulary([p.target for p in pairs], data.target_unit, data.target_size, "target"),

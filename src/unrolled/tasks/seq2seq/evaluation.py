@@ -12,6 +12,7 @@ from unrolled.tasks.seq2seq.pairs import Example
 from unrolled.tasks.seq2seq.quality import METRICS, Quality
 from unrolled.tasks.seq2seq.translator import Prediction, Translator
 
+ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # would end a line or a column
 CHUNK = 2048  # sources between two reports of progress
 
 
@@ -28,6 +29,7 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """Say it in words."""
+        cut = sum(p.unread > 0 for p in self.predictions)
         low, high = wilson(self.rates.wrong_words, self.rates.words)
         quality = self.quality or Quality({}, "")
         return [
@@ -38,6 +40,7 @@ class Evaluation:
             f"95 % interval {low:.2%} to {high:.2%})",
             f"symbol error rate  {self.rates.symbol_error_rate:7.2%}  "
             f"({self.rates.symbol_edits:,} edits in {self.rates.symbols:,} symbols)",
+            *([f"sources cut        {cut:,} of {len(self.predictions):,}"] if cut else []),
             f"time               {self.seconds:5.1f} s  "
             f"({self.rates.words / max(self.seconds, 1e-9):,.0f} sequences a second)",
         ]
@@ -51,13 +54,17 @@ class Evaluation:
             "word_error_rate": self.rates.word_error_rate,
             "symbol_error_rate": self.rates.symbol_error_rate,
             **asdict(self.rates),
+            "sources_cut": sum(p.unread > 0 for p in self.predictions),
             "seconds": round(self.seconds, 2),
         }
 
     def write(self, path: Path) -> None:
         """Write source, prediction and references, one line for each source."""
         lines = (
-            "\t".join((example.source, found.text, *example.targets)) + "\n"
+            "\t".join(
+                text.translate(ESCAPED) for text in (example.source, found.text, *example.targets)
+            )
+            + "\n"
             for example, found in zip(self.examples, self.predictions, strict=True)
         )
         write_atomically(path, "".join(lines).encode())

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unrolled.inspect.texts import Read
+from unrolled.layers.coverage import coverage_loss
+from unrolled.models.pointer import Decoded
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.batches import bucketed, pad
 from unrolled.tasks.lesson import Lesson
@@ -20,11 +21,12 @@ from unrolled.tasks.scores import save_scores
 from unrolled.tasks.seq2seq import config, report
 from unrolled.tasks.seq2seq.data import HELD_OUT, Vocabularies, fingerprint
 from unrolled.tasks.seq2seq.evaluation import evaluate
+from unrolled.tasks.seq2seq.numbering import Numbering, Source
 from unrolled.tasks.seq2seq.pairs import Pair, group_references
 from unrolled.tasks.seq2seq.translator import Translator
 from unrolled.tasks.standing import Standing
 from unrolled.tasks.trained import load_best
-from unrolled.tasks.vocabulary import BOS, EOS, PAD, UNK
+from unrolled.tasks.vocabulary import EOS, PAD, UNK
 
 
 class Seq2SeqLesson(Lesson[Seq2Seq]):
@@ -49,8 +51,12 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         super().__init__(model)
         self.vocabularies, self.settings = vocabularies, settings
         self.sides = {"train": train, "dev": dev}
-        self.sources = [vocabularies.source.encode(p.source) for p in train]
-        self.targets = [[BOS, *vocabularies.target.encode(p.target), EOS] for p in train]
+        self.numbering = Numbering.of(vocabularies, settings)
+        self.sources = [self.numbering.source(p.source) for p in train]
+        self.targets = [
+            self.numbering.target(p.target, source)
+            for p, source in zip(train, self.sources, strict=True)
+        ]
         examples = group_references(dev)
         random.Random(settings.training.seed).shuffle(examples)
         self.dev = examples[: settings.training.score_items]
@@ -58,40 +64,54 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
     def batches(self, epoch: int) -> list[list[int]]:
         """Give an epoch's batches, pairs of like length together."""
         training = self.settings.training
-        lengths = [(len(s), len(t)) for s, t in zip(self.sources, self.targets, strict=True)]
+        lengths = [(len(s.ids), len(t)) for s, t in zip(self.sources, self.targets, strict=True)]
         return bucketed(lengths, training.batch, seed=training.seed * 1_000_003 + epoch)
 
     def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
-        """Give the mean cross-entropy over the batch's target symbols, and their number."""
-        scores, expected = self._scored(batch, self.settings.training.sampling * progress)
-        loss = F.cross_entropy(
-            scores.flatten(0, 1),
-            expected.flatten(),
-            ignore_index=PAD,
-            label_smoothing=self.settings.training.smoothing,
-        )
-        return loss, int((expected != PAD).sum())
+        """Give the mean cross-entropy over the batch's target symbols, and their number.
+
+        Where attention is covered, that of the coverage loss is added, with its weight.
+        """
+        settings = self.settings
+        items = [(self.sources[i], self.targets[i]) for i in batch]
+        decoded, expected = self._decoded(self.model, items, settings.training.sampling * progress)
+        losses = decoded.losses(expected, settings.training.smoothing)
+        there = expected != PAD
+        if settings.model.coverage and decoded.weights is not None:
+            losses = losses + settings.model.coverage * coverage_loss(decoded.weights) * there
+        symbols = int(there.sum())
+        return losses.sum() / symbols, symbols
 
     def position_losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Give the cross-entropy of each target symbol, the right ones before it."""
-        scores, expected = self._scored(batch, 0.0)
-        found = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
-        return found.unflatten(0, expected.shape), (expected != PAD).sum(0)
+        items = [(self.sources[i], self.targets[i]) for i in batch]
+        decoded, expected = self._decoded(self.model, items, 0.0)
+        return decoded.losses(expected), (expected != PAD).sum(0)
 
     def reads(self, batch: Sequence[int]) -> list[Read]:
-        """Give the source's symbols, and the target's with what follows each."""
-        sources, targets = [self.sources[i] for i in batch], [self.targets[i] for i in batch]
+        """Give the source's symbols, and the target's with what follows each.
+
+        Symbols that can only be copied stand there as unknown.
+        """
+        known = len(self.vocabularies.target)
+        targets = [[id if id < known else UNK for id in self.targets[i]] for i in batch]
         given, wanted = [t[:-1] for t in targets], [t[1:] for t in targets]
         return [
-            read("encoder", self.vocabularies.source, sources),
+            read("encoder", self.vocabularies.source, [self.sources[i].ids for i in batch]),
             read("decoder", self.vocabularies.target, given, wanted),
         ]
 
-    def _scored(self, batch: Sequence[int], sampling: float) -> tuple[Tensor, Tensor]:
-        """Score the target symbols: (time, batch, symbols), and the symbols themselves."""
-        source, lengths = (t.to(self.device) for t in pad([self.sources[i] for i in batch], PAD))
-        target = pad([self.targets[i] for i in batch], PAD)[0].to(self.device)
-        return self.model(source, lengths, target[:-1], sampling=sampling), target[1:]
+    def _decoded(
+        self, model: Seq2Seq, items: Sequence[tuple[Source, list[int]]], sampling: float
+    ) -> tuple[Decoded, Tensor]:
+        """Decode targets of sources: what is said of their symbols, and the symbols themselves."""
+        source, lengths, copies = self.numbering.laid_out([s for s, _ in items], self.device)
+        target = pad([t for _, t in items], PAD)[0].to(self.device)
+        covered = self.settings.model.coverage > 0
+        decoded = model.decode(
+            source, lengths, target[:-1], copies=copies, sampling=sampling, weights=covered
+        )
+        return decoded, target[1:]
 
     def score(self, model: Seq2Seq) -> dict[str, float]:
         """Decode the dev sources greedily; where quality is what counts, the loss decides.
@@ -100,7 +120,7 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         """
         search = self.settings.search
         greedy = replace(search, width=1, length_penalty=0.0)
-        found = evaluate(Translator(model, self.vocabularies, greedy), self.dev, weights=False)
+        found = evaluate(Translator(model, self.numbering, greedy), self.dev, weights=False)
         if found.quality is None:
             rates = found.rates
             return {
@@ -112,16 +132,14 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
     @torch.no_grad()
     def _dev_loss(self, model: Seq2Seq) -> float:
         """Give the cross-entropy of the dev targets, each the first of its source."""
-        encode = self.vocabularies.source.encode, self.vocabularies.target.encode
-        pairs = [(encode[0](e.source), [BOS, *encode[1](e.targets[0]), EOS]) for e in self.dev]
+        sources = [self.numbering.source(e.source) for e in self.dev]
+        targets = [e.targets[0] for e in self.dev]
+        items = [(s, self.numbering.target(t, s)) for s, t in zip(sources, targets, strict=True)]
         total = symbols = 0
-        for batch in bucketed([len(s) for s, _ in pairs], self.settings.training.batch, seed=0):
-            source, lengths = pad([pairs[i][0] for i in batch], PAD)
-            target, _ = (ids.to(self.device) for ids in pad([pairs[i][1] for i in batch], PAD))
-            scores = model(source.to(self.device), lengths.to(self.device), target[:-1])
-            wanted = target[1:].flatten()
-            loss = F.cross_entropy(scores.flatten(0, 1), wanted, ignore_index=PAD, reduction="sum")
-            total, symbols = total + loss.item(), symbols + int((wanted != PAD).sum())
+        for batch in bucketed([len(s.ids) for s in sources], self.settings.training.batch, seed=0):
+            decoded, expected = self._decoded(model, [items[i] for i in batch], 0.0)
+            total += decoded.losses(expected).sum().item()
+            symbols += int((expected != PAD).sum())
         return total / symbols
 
     def held_out(self) -> "Seq2SeqLesson":
@@ -135,18 +153,27 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
         return f"{train} pairs to learn from, {dev} to score on"
 
     def warnings(self) -> list[str]:
-        """Say which share of each side's symbols the vocabulary has no room for."""
-        symbols = {"source": self.sources, "target": self.targets}
-        shares = {
-            side: sum(ids.count(UNK) for ids in some) / max(1, sum(map(len, some)))
-            for side, some in symbols.items()
+        """Say which share of the symbols the vocabularies lack, and how many texts are cut."""
+        settings, lines = self.settings.data, []
+        symbols = {"source": [s.ids for s in self.sources], "target": self.targets}
+        cut = {
+            "source": sum(len(s.ids) < s.symbols for s in self.sources),
+            "target": sum(t[-1] != EOS for t in self.targets),
         }
-        return [
-            f"{share:.2%} of the {side}'s symbols have no room in --{side}-size and are "
-            "learnt as unknown; raise it if that is too much"
-            for side, share in shares.items()
-            if share
-        ]
+        for side, some in symbols.items():
+            if share := sum(ids.count(UNK) for ids in some) / max(1, sum(map(len, some))):
+                size = "source" if settings.joint else side
+                lines.append(
+                    f"{share:.2%} of the {side}'s symbols have no room in --{size}-size and are "
+                    "learnt as unknown; raise it if that is too much"
+                )
+            if cut[side]:
+                limit = getattr(settings, f"{side}_limit")
+                lines.append(
+                    f"{cut[side]:,} of {len(some):,} {side}s are cut to their first {limit:,} "
+                    f"symbols (--{side}-limit)"
+                )
+        return lines
 
     def fingerprints(self) -> dict[str, dict[str, str | int]]:
         """Give what tells the pairs of each side from others."""
@@ -163,7 +190,7 @@ class Seq2SeqLesson(Lesson[Seq2Seq]):
     ) -> None:
         """Decode all dev sources with the beam that predictions will have, and write the report."""
         model = load_best(run, self.model)
-        translator = Translator(model, self.vocabularies, settings.search)
+        translator = Translator(model, self.numbering, settings.search)
         evaluation = evaluate(translator, group_references(self.sides["dev"]), progress)
         figures = {"width": settings.search.width, **evaluation.record()}
         save_scores(run, "dev", settings.data.dev or HELD_OUT, figures)

@@ -7,12 +7,12 @@ from typing import IO
 from unrolled.tasks.lines import normalize
 from unrolled.tasks.readings import readings
 from unrolled.tasks.seq2seq.config import PredictConfig
+from unrolled.tasks.seq2seq.evaluation import ESCAPED
 from unrolled.tasks.seq2seq.pairs import first_column
 from unrolled.tasks.seq2seq.translator import Prediction, Translator
 from unrolled.tasks.vocabulary import Vocabulary
 
 NAMED = 8  # unknown symbols that are named
-ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # would end a line or a column
 
 
 def predict(
@@ -29,7 +29,8 @@ def predict(
     """Write a prediction for every line of a stream, in order, and flush after each reading.
 
     Line n of the output belongs to line n of the input: a line that cannot be read gets an empty
-    prediction, as a blank one does, and one with symbols that the model does not know a guess.
+    prediction, as a blank one does, and one with symbols that the model does not know a guess,
+    unless it can copy them. How many were cut to what the model reads is said at the end.
 
     Args:
         translator: the trained model.
@@ -47,7 +48,7 @@ def predict(
     Raises:
         DataError: the stream itself cannot be read.
     """
-    faults = 0
+    faults = cut = sources = 0
     format = "tsv" if settings.format == "text" and settings.best > 1 else settings.format
     write, known = WRITERS[format], translator.vocabularies.source
     for lines in readings(stream, name, max_line, first_column):
@@ -56,14 +57,20 @@ def predict(
         found = translator.translate(
             [texts[i] for i in there], settings.best, weights=format == "jsonl"
         )
+        cut, sources = cut + sum(best[0].unread > 0 for best in found), sources + len(found)
         predictions = dict(zip(there, found, strict=True))
         for i, line in enumerate(lines):
-            if fault := line.fault or _unknown(known, texts[i]):
+            guess = "" if translator.numbering.copy else _unknown(known, texts[i])
+            if fault := line.fault or guess:
                 faults += 1
                 print(f"unrolled: {line.where}: {fault}", file=err, flush=True)
             for text in write(line.text, predictions.get(i, [])):
                 out.write(f"{text}\n".encode())
         out.flush()
+    if cut:
+        limit = translator.numbering.source_limit
+        what = f"{cut:,} of {sources:,} sources were cut to their first {limit:,} symbols"
+        print(f"unrolled: {name}: {what} (--source-limit)", file=err, flush=True)
     return faults
 
 
@@ -98,6 +105,7 @@ def _jsonl(source: str, found: Sequence[Prediction]) -> Iterator[str]:
             "finished": p.finished,
             "source_symbols": p.source,
             "target_symbols": p.symbols,
+            **({"copied": p.copied} if p.copied else {}),
             "weights": [] if p.weights is None else p.weights.double().round(decimals=4).tolist(),
         }
         yield json.dumps(record, ensure_ascii=False)

@@ -16,6 +16,8 @@ from unrolled.tasks.standing import Standing
 MAPS = 12  # attention maps shown
 WORST = 25  # mistakes shown
 CONFUSED = 15  # confusions shown
+COPIED = 15  # predictions shown that no vocabulary could have given
+LONG = 300  # characters of a text in a table
 
 
 def write_report(
@@ -63,10 +65,14 @@ def write_report(
     errors = {"word error rate": "word_error_rate", f"{unit} error rate": "symbol_error_rate"}
     if evaluation.quality is not None:
         errors = {name.upper(): name for name in evaluation.quality.figures}
+    cut = sum(p.unread > 0 for p in evaluation.predictions)
+    if cut:
+        facts["sources cut"] = f"{cut:,} of {rates.words:,}, to {settings.data.source_limit:,}"
     sections = [
         page.Section("Error rates", _rates(evaluation, baselines, unit)),
         page.Section("How it learnt", learning(run, standing, errors, unit)),
         page.Section("Where it looks", _maps(shown or _examples(evaluation), unit)),
+        *([page.Section("What it copies", _copies(evaluation, unit))] if model.copy else []),
         page.Section("What it gets wrong", _mistakes(evaluation, unit)),
     ]
     page.write(page.Page(title, lead, facts, sections), run.report)
@@ -128,9 +134,33 @@ def _maps(shown: Sequence[Prediction], unit: str) -> list[page.Block]:
 
 
 def _examples(evaluation: Evaluation) -> list[Prediction]:
-    """Take predictions of middling length from all over the evaluation."""
-    fit = [p for p in evaluation.predictions if 5 <= len(p.source) <= 14 and p.symbols]
+    """Take predictions of middling length from all over the evaluation, or the shortest."""
+    some = [p for p in evaluation.predictions if p.symbols]
+    fit = [p for p in some if 5 <= len(p.source) <= 14]
+    fit = fit or sorted(some, key=lambda p: len(p.source))[:MAPS]
     return fit[:: max(1, len(fit) // MAPS)]
+
+
+def _copies(evaluation: Evaluation, unit: str) -> list[page.Block]:
+    """Show which symbols the target's vocabulary does not have, and yet were predicted."""
+    predictions = evaluation.predictions
+    found = [
+        (_short(example.source), p.text, ", ".join(p.copied), _short(" / ".join(example.targets)))
+        for example, p in zip(evaluation.examples, predictions, strict=True)
+        if p.copied
+    ]
+    count, all = sum(len(p.copied) for p in predictions), sum(len(p.symbols) for p in predictions)
+    text = (
+        f"Every {unit} is generated from the target's vocabulary or copied from the source, or "
+        f"either by a share. {count:,} of {all:,} are in no vocabulary: they can only be copies."
+    )
+    columns = ["source", "prediction", "copies", "expected"]
+    rows = found[:: max(1, len(found) // COPIED)][:COPIED]
+    return [page.Prose(text), *([page.Table("Copied from the source", columns, rows)] * bool(rows))]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
 
 
 def _mistakes(evaluation: Evaluation, unit: str) -> list[page.Block]:
@@ -142,7 +172,7 @@ def _mistakes(evaluation: Evaluation, unit: str) -> list[page.Block]:
             wrong.append((distance, example, found))
     wrong.sort(key=lambda item: (-item[0], item[1].source))
     rows = [
-        (e.source, f.text or "(nothing)", " / ".join(e.targets), str(d))
+        (_short(e.source), f.text or "(nothing)", _short(" / ".join(e.targets)), str(d))
         for d, e, f in wrong[:WORST]
     ]
     counts = confusions(references, [p.symbols for p in predictions])
