@@ -92,9 +92,9 @@ def all_lines(stream: Stream, name: str, max_line: int) -> Iterator[tuple[int, s
         if not raw:
             return
         if len(raw) == most:
-            while raw and not raw.endswith(b"\n"):
-                raw = _next_line(stream, most, f"{name}:{line}")
             yield line, "", too_long
+            while raw and not raw.endswith(b"\n"):  # for whoever goes on behind it
+                raw = _next_line(stream, most, f"{name}:{line}")
             continue
         raw = raw.removeprefix(codecs.BOM_UTF8 if line == 1 else b"")
         try:
