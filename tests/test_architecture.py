@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"cell", "errors"},
     "equations": CORE,
     "testing": {"equations", "backends"} | CORE,
-    "layers": {"zoo", "backends"} | CORE,
+    "layers": {"zoo", "backends", "compiler"} | CORE,
     "models": {"layers", "zoo"} | CORE,
     "inspect": {"models", "layers", "equations", "compiled", "compiler", "backends", "files"}
     | CORE,

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from unrolled import zoo
 from unrolled.errors import ConfigError
+from unrolled.models.pointer import Decoded
 from unrolled.models.seq2seq import Seq2Seq
 
 SOURCES, TARGETS, BATCH = 11, 13, 3
@@ -44,9 +45,9 @@ class Chain(nn.Module):
         self.recurrence = decoder.recurrence
         self.fed: list[Tensor] = []
 
-    def forward(self, symbols: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any, None]:
+    def decode(self, symbols: Tensor, state: Any, memory: Any, *, weights: bool) -> Decoded:
         self.fed.append(symbols)
-        return 1e4 * F.one_hot((symbols + 3) % TARGETS, TARGETS).double(), state, None
+        return Decoded(1e4 * F.one_hot((symbols + 3) % TARGETS, TARGETS).double(), state, None)
 
 
 def feed(sampling: float, target: Tensor) -> Tensor:

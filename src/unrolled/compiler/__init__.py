@@ -171,6 +171,7 @@ __all__ = [
     "compile_cell",
     "is_apart",
     "kept_as",
+    "run_apart",
     "start_of",
     "state_of",
     "to_loop",

@@ -38,9 +38,9 @@ def narrow(step: Step, parts: Parts) -> Parts:
         >>> from unrolled.zoo import MinGRU
         >>> step = capture(MinGRU(3, 8), torch.zeros(2, 3))
         >>> for parts in (partition(step), narrow(step, partition(step))):
-        ...     print([node.name for node in parts.kept])
-        ['mul_4', 'add_10']
-        ['sigmoid', 'sub', 'mul_4', 'mul_7', 'add_10']
+        ...     print(*(node.target for node in parts.kept))
+        aten.mul.Tensor aten.add.Tensor
+        aten.sigmoid.default aten.sub.Tensor aten.mul.Tensor aten.mul.Tensor aten.add.Tensor
     """
     border = _Border(step, parts)
     for node in (*step.before, *step.nodes):

@@ -29,6 +29,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled import zoo
 from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
+from unrolled.compiler import run_apart
 from unrolled.layers.ragged import pack, reverse, unpack
 from unrolled.recurrence import unroll
 
@@ -293,8 +294,12 @@ def _run_lent(
 @cache
 def _template(kind: str, bias: bool, *sizes: int) -> _Template:
     make, gates = CELLS[kind]
-    with torch.inference_mode(False), torch.device("meta"):
-        return _Template(make(*sizes, bias=bias), gates)
+
+    def made() -> _Template:
+        with torch.device("meta"):
+            return _Template(make(*sizes, bias=bias), gates)
+
+    return run_apart(made)  # an export that is going on would hold how its numbers are drawn
 
 
 def _hidden(hx: Any) -> Hidden:
