@@ -14,10 +14,11 @@ from torch.export import Dim, export
 from torch.multiprocessing.spawn import start_processes
 
 import unrolled
-from unrolled import zoo
+from unrolled import compiled, zoo
 from unrolled.cell import Cell
-from unrolled.compiler import compile_cell
+from unrolled.compiler import Cache, compile_cell
 from unrolled.errors import BackendError, ShapeError
+from unrolled.layers import torch_nn
 from unrolled.recurrence import unroll
 
 
@@ -120,7 +121,11 @@ def test_compiled_weights_may_be_lent() -> None:
 
 
 @pytest.mark.parametrize("model", ["unroll", "torch-cell", "Recurrent", "LSTM"])
-def test_an_export_holds_one_operation_for_each_recurrence(model: str) -> None:
+def test_an_export_holds_one_operation_for_each_recurrence(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "CACHE", Cache())  # what is exported has never run
+    torch_nn._template.cache_clear()
     layer = MODELS[model]()
     xs, more = given(model, 7, 4)
     batch = Dim("batch")
