@@ -274,10 +274,14 @@ def test_forked_workers_of_a_loader_run_a_cell() -> None:
         torch.set_num_threads(threads)
 
 
+KEPT: list[object] = []  # freed with a model's buckets, a group may wait for ever
+
+
 def train_a_share(rank: int, store: str, layer: nn.Module, xs: Tensor) -> None:
     """Hold the gradients of one of two processes to those of the whole batch."""
     file = torch.distributed.FileStore(store, 2)  # pyright: ignore[reportPrivateImportUsage]
     torch.distributed.init_process_group("gloo", store=file, rank=rank, world_size=2)
+    KEPT.append(torch.distributed.group.WORLD)
     try:
         alone = copy.deepcopy(layer)
         alone(xs).square().mean().backward()
