@@ -22,19 +22,20 @@ def main() -> None:
     parser.add_argument("--to", default="de", choices=["de", "fr"], help="language")
     parser.add_argument("--test", default="test_2016_flickr", help="which test")
     arguments, flags = arguments_of(parser)
-    work = Path(tempfile.mkdtemp(prefix="unrolled-"))
-    files = {
-        side: paired(name, arguments.to, work / f"{side}.tsv")
-        for side, name in {"train": "train", "dev": "val", "test": arguments.test}.items()
-    }
-    train = ["--train", files["train"], "--dev", files["dev"]]
-    record(
-        f"translation-{arguments.to}-{arguments.test}",
-        ["seq2seq", "--preset", arguments.preset, *train, *flags],
-        {"greedy": ["--data", files["test"], "--width", "1"], "beam": ["--data", files["test"]]},
-        arguments,
-        {"PAIRS": work},
-    )
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as temporary:
+        files = {
+            side: paired(name, arguments.to, Path(temporary) / f"{side}.tsv")
+            for side, name in {"train": "train", "dev": "val", "test": arguments.test}.items()
+        }
+        train = ["--train", files["train"], "--dev", files["dev"]]
+        test = ["--data", files["test"]]
+        record(
+            f"translation-{arguments.to}-{arguments.test}",
+            ["seq2seq", "--preset", arguments.preset, *train, *flags],
+            {"greedy": [*test, "--width", "1"], "beam": test},
+            arguments,
+            {"PAIRS": Path(temporary)},
+        )
 
 
 def paired(name: str, language: str, path: Path) -> str:

@@ -66,7 +66,7 @@ class _Border:
     """What is in the loop so far, and what passes its border."""
 
     def __init__(self, step: Step, parts: Parts) -> None:
-        self.step, self.parts = step, parts
+        self.step = step
         self.inside = {*step.before, *parts.kept}
         self.hoisted, self.sunk = {step.x, *parts.hoisted}, set(parts.sunk)
         self.prices: dict[Node, int] = {}
