@@ -2,9 +2,11 @@
 
 import ast
 import linecache
-import re
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch.fx import Node
@@ -12,9 +14,11 @@ from torch.fx import Node
 from unrolled.cell import Cell
 from unrolled.errors import CaptureError
 
-FRAME = re.compile(r'File "(.+)", line (\d+)')
+PLACE, FUNCTION = "place", "autograd function"
+"""What a node's `meta` has: the line that it comes from, and whose gradient is not its own."""
 ELSEWHERE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 ON_VALUES = ("data-dependent", "Could not guard", "GuardOnDataDependent", "bool() on")
+ON_BATCH = "ShapeEnv guards are frozen"
 OTHER = "Write it with other operations"
 RULE = "One program stands for every step, so the work may not depend on values."
 
@@ -28,7 +32,7 @@ def refused(cell: Cell, what: str, node: Node | None, use: str) -> CaptureError:
         node: the operation that does it, if one does.
         use: what to write instead, after "Use".
     """
-    place = None if node is None else _place_of(node)
+    place = None if node is None else node.meta.get(PLACE)
     return _error(type(cell).__name__, what, place, f"Use {use}")
 
 
@@ -42,8 +46,11 @@ def failed(cell: Cell, error: Exception) -> CaptureError:
     if any(sign in text for sign in ON_VALUES):
         written = f"{RULE} Write\n{_as_where(place)}"
         return _error(name, "it branches on a value of its state", place, written)
+    if ON_BATCH in text:
+        what = "it depends on how many rows a batch has"
+        return _error(name, what, place, "Use x.shape[0] for shapes only")
     first = str(error).strip().partition("\n")[0]
-    return _error(name, f"torch.export says {first!r}", place, OTHER)
+    return _error(name, f"torch says {first!r}", place, OTHER)
 
 
 def _error(cell: str, what: str, place: tuple[str, int] | None, way_out: str) -> CaptureError:
@@ -59,13 +66,24 @@ def _is_users(file: str) -> bool:
     return not file.startswith((*ELSEWHERE, "<")) and "contextlib" not in file
 
 
-def _place_of(node: Node) -> tuple[str, int] | None:
-    """Find the innermost line outside of torch that an operation comes from."""
-    found = FRAME.findall(node.meta.get("stack_trace") or "")
-    users = [
-        (file, int(line)) for file, line in found if _is_users(file) and Path(file).is_absolute()
-    ]
-    return users[-1] if users else None
+def _frames() -> Iterator[FrameType]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def here() -> tuple[str, int] | None:
+    """Find the innermost line outside of torch and of the compiler that is being run."""
+    users = ((f.f_code.co_filename, f.f_lineno) for f in _frames())
+    return next((place for place in users if _is_users(place[0])), None)
+
+
+def within_function() -> str | None:
+    """Name the `torch.autograd.Function` that is being applied."""
+    file = torch.autograd.function.__file__
+    applied = (f for f in _frames() if f.f_code.co_filename == file and f.f_code.co_name == "apply")
+    return next((frame.f_locals["cls"].__name__ for frame in applied), None)
 
 
 def _as_where(place: tuple[str, int] | None) -> str:
@@ -105,4 +123,6 @@ def unsupported(cell: str, node: Node, why: str) -> CaptureError:
     if node.op == "placeholder":
         return _error(cell, f"it reads {node.name} in the loop: {why}", None, OTHER)
     name = str(node.target).removesuffix(".default")
-    return _error(cell, f"it has the operation {name} in the loop: {why}", _place_of(node), OTHER)
+    return _error(
+        cell, f"it has the operation {name} in the loop: {why}", node.meta.get(PLACE), OTHER
+    )

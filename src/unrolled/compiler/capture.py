@@ -1,51 +1,32 @@
-"""`capture`: Cell -> Step, by `torch.export`, or the CaptureError that says why not."""
+"""`capture`: Cell -> Step, by running it once, or the CaptureError that says why not."""
 
 import logging
 import operator
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram, default_decompositions, export
-from torch.export.graph_signature import InputKind
-from torch.fx import Interpreter, Node
+from torch.func import functional_call
+from torch.fx import Graph, Interpreter, Node
+from torch.utils._pytree import tree_leaves
 
 from unrolled.cell import Cell
-from unrolled.compiler.blame import failed, refused
+from unrolled.compiler.blame import FUNCTION, failed, refused
+from unrolled.compiler.recorder import Recorder
 from unrolled.compiler.step import Step, batch_axis, features, reached
 from unrolled.compiler.structure import skeleton, structure
 
 BATCH = 3  # rows to trace with: 1 would become a constant
+CLOSE = 1e-2  # of numbers around 1, in the least exact type
 PUSH = 8.0  # how far one row is moved to see whether another follows
 
 aten = torch.ops.aten
-WHOLE = (  # kept as they are: their parts are harder to read, or overflow where they do not
-    aten.linear.default,
-    aten.matmul.default,
-    aten.einsum.default,
-    aten.layer_norm.default,
-    aten.softmax.int,
-    aten.log_softmax.int,
-    aten.softplus.default,
-    aten.mish.default,
-    aten.detach.default,
-)
 READS_VALUE = (aten.item.default, aten._local_scalar_dense.default)
-
-
-class _Positional(nn.Module):
-    """A cell behind a forward of positional arguments, whatever its own looks like."""
-
-    def __init__(self, cell: Cell, constants: Sequence[str]) -> None:
-        super().__init__()
-        self.cell, self.constants = cell, constants
-
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        count = len(given) - len(self.constants)
-        return self.cell(*given[:count], **dict(zip(self.constants, given[count:], strict=True)))
 
 
 def capture(
@@ -74,25 +55,39 @@ def capture(
         >>> print(capture(Elman(3, 5), torch.zeros(2, 3)))
         linear = linear(x, W.weight, W.bias)
         linear_1 = linear(h, U.weight, U.bias)
-        add_6 = add.Tensor(linear, linear_1)
-        tanh = tanh(add_6)
+        add = add.Tensor(linear, linear_1)
+        tanh = tanh(add)
     """
     copied = skeleton(cell)
     before = structure(copied)
     types = [s.dtype for s in state or cell.initial_state(1, device=x.device).values()]
     constants = constants or {}
     given = _samples(copied, x, types, constants)
-    positional = _Positional(copied, tuple(constants))
     with torch.no_grad():
-        positional(*(tensor.clone() for tensor in given))
+        expected = _run(copied, {}, [tensor.clone() for tensor in given], constants)
     if structure(copied) != before:
         raise refused(cell, "it changes an attribute of its own", None, "a state for what it keeps")
-    exported = _exported(positional, given)
-    step = _step(cell, exported, tuple(constants))
-    _refuse_random_and_values(cell, exported)
-    _refuse_mixing(cell, copied, exported, given)
-    _refuse_changes(cell, exported)
+    trace = _traced(copied, given, constants)
+    step = _step(cell, trace, tuple(constants))
+    _refuse_what_no_graph_shows(cell, trace)
+    found = _refuse_mixing(cell, trace)
+    for what, use in trace.written:
+        raise refused(cell, f"it changes its {what}", None, use)
+    if not all(map(_is_close, found, expected)):
+        raise refused(cell, "it does not give the same every time", None, "operations of PyTorch")
     return step
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """What running a cell has recorded."""
+
+    graph: Graph
+    given: tuple[Node, ...]  # the input, the states, the constants
+    tensors: dict[Node, str]  # parameters and buffers
+    values: dict[Node, Tensor]  # tensors that the step's code makes from numbers
+    numbers: dict[Node, Tensor]  # of every placeholder, to try the graph with
+    written: tuple[tuple[str, str], ...]  # what is changed in place, and what to use instead
 
 
 def _samples(
@@ -108,22 +103,54 @@ def _samples(
     )
 
 
-def _exported(positional: _Positional, given: Sequence[Tensor]) -> ExportedProgram:
-    batch = Dim("batch")
-    kept = default_decompositions()
-    for target in WHOLE:
-        kept.pop(target, None)
-    with _silence(), torch.enable_grad():
-        try:
-            found = export(
-                positional,
-                tuple(given),
-                dynamic_shapes=(tuple({0: batch} for _ in given),),
-                strict=False,
-            )
-            return found.run_decompositions(kept)
-        except Exception as error:  # whatever torch raises says that there is no graph
-            raise failed(positional.cell, error) from error
+def _run(
+    cell: Cell, tensors: Mapping[str, Tensor], given: Sequence[Tensor], constants: Iterable[str]
+) -> list[object]:
+    """Run a cell, with some of its parameters and buffers exchanged, and give what it returns."""
+    count = 1 + len(cell.states)
+    named = dict(zip(constants, given[count:], strict=True))
+    return tree_leaves(functional_call(cell, dict(tensors), tuple(given[:count]), named))
+
+
+def _traced(cell: Cell, given: Sequence[Tensor], constants: Iterable[str]) -> _Trace:
+    """Run a cell on tensors without numbers, and record it."""
+    recorder = Recorder()
+    own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    tensors = {path: recorder.given("tensor", tensor) for path, tensor in own.items()}
+    rows = [recorder.given("rows", tensor, rows=True) for tensor in given]
+    try:
+        with (
+            _silence(),
+            torch.enable_grad(),
+            torch._C._AutoDispatchBelowADInplaceOrView(),  # or a linear would come in pieces
+            recorder.shapes.error_on_new_guards(),
+            recorder,
+        ):
+            results = _run(cell, tensors, rows, constants)
+            found = [recorder.node(r) if isinstance(r, Tensor) else None for r in results]
+    except Exception as error:  # whatever torch raises says that there is no graph
+        raise failed(cell, error) from error
+    recorder.graph.output(tuple(found))
+    named = {path: recorder.nodes[id(tensor)] for path, tensor in tensors.items()}
+    nodes = tuple(recorder.nodes[id(tensor)] for tensor in rows)
+    parameters = {path for path, _ in cell.named_parameters()}
+    written = [
+        (f"{'parameter' if path in parameters else 'buffer'} {path}", "a state for it")
+        for path, tensor in tensors.items()
+        if recorder.is_written(tensor)
+    ]
+    for name, tensor in zip(("x", *cell.states, *constants), rows, strict=True):
+        if recorder.is_written(tensor):
+            written.append((f"argument {name} in place", "a new tensor"))
+    return _Trace(
+        graph=recorder.graph,
+        given=nodes,
+        tensors={node: path for path, node in named.items()},
+        values=recorder.constants,
+        numbers={**{named[p]: t for p, t in own.items()}, **dict(zip(nodes, given, strict=True))}
+        | recorder.constants,
+        written=tuple(written),
+    )
 
 
 @contextmanager
@@ -139,32 +166,22 @@ def _silence() -> Iterator[None]:
         logging.disable(level)
 
 
-def _step(cell: Cell, exported: ExportedProgram, constants: Sequence[str]) -> Step:
+def _step(cell: Cell, trace: _Trace, constants: Sequence[str]) -> Step:
     """Name the graph's inputs after the cell's, and its outputs too."""
-    graph, signature = exported.graph, exported.graph_signature
-    tensors: dict[Node, str] = {}
-    values: dict[Node, Tensor] = {}
-    given: list[Node] = []
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    for node, spec in zip(placeholders, signature.input_specs, strict=True):
-        if spec.kind == InputKind.USER_INPUT:
-            given.append(node)
-        elif spec.kind == InputKind.CONSTANT_TENSOR:
-            values[node] = torch.as_tensor(exported.constants[spec.target or ""])
-        else:
-            tensors[node] = (spec.target or "").removeprefix("cell.")
-    output = next(node for node in graph.nodes if node.op == "output")
-    results = output.args[0][len(signature.output_specs) - len(signature.user_outputs) :]
+    graph, given, tensors = trace.graph, trace.given, trace.tensors
+    results: Sequence[Any] = graph.output_node().args[0]  # pyright: ignore
     expected = 1 + len(cell.states)
-    if len(results) != expected or not all(isinstance(node, Node) for node in results):
+    if len(results) != expected or None in results:
         raise refused(cell, f"it returns {len(results)} values", None, f"{expected}: y, the states")
     own = ("x", *cell.states, *constants)
     for node, name in zip(given, own, strict=True):
         node.name = name
     for node, path in tensors.items():
         node.name = f"{path}_of_cell" if path in own else path
+    named = {*given, *tensors}
+    taken = {node.name for node in named}
     for node in graph.nodes:
-        if node.op == "call_function" and node.name in {*own, *(n.name for n in tensors)}:
+        if node not in named and node.name in taken:
             node.name = f"{node.name}_of_step"
     if batch_axis(results[0]) != 0:
         found = tuple(results[0].meta["val"].shape)
@@ -178,42 +195,44 @@ def _step(cell: Cell, exported: ExportedProgram, constants: Sequence[str]) -> St
         dtype=given[1].meta["val"].dtype,
         states=dict(cell.states),
         x=given[0],
-        before=tuple(given[1:expected]),
+        before=given[1:expected],
         constants=dict(zip(constants, given[expected:], strict=True)),
         tensors=tensors,
-        values=values,
+        values=trace.values,
         nodes=reached(results),
         y=results[0],
         after=tuple(results[1:]),
     )
 
 
-def _refuse_random_and_values(cell: Cell, exported: ExportedProgram) -> None:
-    for node in exported.graph.nodes:
-        tags = getattr(node.target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags:
-            raise refused(
-                cell, f"it draws random numbers ({_name(node)})", node, "masks that x brings along"
-            )
+def _refuse_what_no_graph_shows(cell: Cell, trace: _Trace) -> None:
+    """Raise for numbers from outside, numbers that leave, and gradients of one's own."""
+    for node in trace.graph.nodes:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            what = f"it draws random numbers ({_name(node)})"
+            raise refused(cell, what, node, "masks that x brings along")
         if node.target in READS_VALUE:
-            raise refused(
-                cell,
-                "it reads a number out of a tensor",
-                node,
-                "the tensor itself, without .item()",
-            )
+            what = "it reads a number out of a tensor"
+            raise refused(cell, what, node, "the tensor itself, without .item()")
+        if function := node.meta.get(FUNCTION):
+            what = f"the gradient of {function} is not that of its operations"
+            raise refused(cell, what, node, "operations and .detach()")
 
 
-def _refuse_mixing(
-    cell: Cell, copied: Cell, exported: ExportedProgram, given: Sequence[Tensor]
-) -> None:
-    """Move one row of everything up and down: no value of another row may follow."""
-    whole = _Values(exported.graph_module).of(exported, given)
+def _refuse_mixing(cell: Cell, trace: _Trace) -> Sequence[Tensor]:
+    """Move one row of everything up and down: no value of another row may follow.
+
+    Returns:
+        The results where nothing is moved.
+    """
+    trace.graph.eliminate_dead_code()
+    values = _Values(trace.graph)
+    whole, found = values.of(trace.numbers)
     for push in (PUSH, -PUSH):
-        moved = [tensor.clone() for tensor in given]
-        for tensor in moved:
+        moved = {node: trace.numbers[node].clone() for node in trace.given}
+        for tensor in moved.values():
             tensor[0] += tensor.new_full((), push) if tensor.is_floating_point() else 0
-        for node, value in _Values(exported.graph_module).of(exported, moved).items():
+        for node, value in values.of(trace.numbers | moved)[0].items():
             if not torch.equal(_others(node, value), _others(node, whole[node])):
                 raise refused(
                     cell,
@@ -221,19 +240,27 @@ def _refuse_mixing(
                     node,
                     "operations over features only, such as layer_norm for batch_norm",
                 )
+    return found
+
+
+def _is_close(found: Tensor, expected: object) -> bool:
+    close = {"rtol": CLOSE, "atol": CLOSE, "equal_nan": True}
+    return isinstance(expected, Tensor) and torch.allclose(found, expected.to(found), **close)
 
 
 class _Values(Interpreter):
     """Runs a graph and keeps the value of every node."""
 
-    def of(self, exported: ExportedProgram, given: Sequence[Tensor]) -> dict[Node, Tensor]:
-        named = {**exported.state_dict, **exported.constants}
-        specs = exported.graph_signature.input_specs
-        lent = [named[s.target] for s in specs if s.kind != InputKind.USER_INPUT and s.target]
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(nn.Module(), graph=graph)
+        self.inputs = [node for node in graph.nodes if node.op == "placeholder"]
+
+    def of(self, numbers: Mapping[Node, Tensor]) -> tuple[dict[Node, Tensor], Sequence[Tensor]]:
+        """Give every value, and the results."""
         self.found: dict[Node, Tensor] = {}
         with torch.no_grad():
-            self.run(*lent, *given)
-        return self.found
+            results = self.run(*(numbers[node] for node in self.inputs))
+        return self.found, results
 
     def run_node(self, n: Node) -> object:
         result = super().run_node(n)
@@ -247,16 +274,6 @@ def _others(node: Node, value: Tensor) -> Tensor:
     axis = batch_axis(node)
     rest = value if axis is None else value.narrow(axis, 1, value.shape[axis] - 1)
     return rest.nan_to_num() if rest.is_floating_point() else rest
-
-
-def _refuse_changes(cell: Cell, exported: ExportedProgram) -> None:
-    signature = exported.graph_signature
-    for name in signature.buffers_to_mutate.values():
-        raise refused(
-            cell, f"it changes its buffer {name.removeprefix('cell.')}", None, "a state for it"
-        )
-    for name in signature.user_inputs_to_mutate.values():
-        raise refused(cell, f"it changes its argument {name} in place", None, "a new tensor")
 
 
 def _name(node: Node) -> str:

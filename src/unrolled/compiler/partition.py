@@ -52,8 +52,8 @@ def partition(step: Step) -> Parts:
           linear = linear(x, W.weight, W.bias)
         kept:
           linear_1 = linear(h, U.weight, U.bias)
-          add_6 = add.Tensor(linear, linear_1)
-          tanh = tanh(add_6)
+          add = add.Tensor(linear, linear_1)
+          tanh = tanh(add)
         sunk:
     """
     nodes = [node for node in step.nodes if not is_size(node)]

@@ -1,0 +1,223 @@
+"""`Recorder`: writes down the operations of a step while it runs on tensors without numbers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from operator import getitem
+from typing import Any
+
+import torch
+from torch import SymBool, SymFloat, SymInt, Tensor
+from torch._decomp import _core_aten_decompositions_post_autograd
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx import Graph, Node, Proxy
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._sympy.interp import sympy_interp
+from torch.utils._sympy.reference import PythonReferenceAnalysis
+
+from unrolled.compiler.aliases import Aliases, is_write
+from unrolled.compiler.blame import FUNCTION, PLACE, here, within_function
+
+aten = torch.ops.aten
+DETACH = aten.detach.default
+DETACHES = (DETACH, aten.detach_.default)
+BY_MEMORY = (aten.convolution.default,)  # ask for the batch to choose an order in memory
+LIKE = (aten.full_like.default, aten.empty_like.default)
+WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where they do not
+    {
+        aten.linear.default,
+        aten.matmul.default,
+        aten.einsum.default,
+        aten.layer_norm.default,
+        aten.softmax.int,
+        aten.log_softmax.int,
+        aten.softplus.default,
+        aten.mish.default,
+        DETACH,
+    }
+)
+Number = SymInt | SymFloat | SymBool
+NUMBERS = (SymInt, SymFloat, SymBool)
+
+
+@cache
+def _parts() -> Mapping[object, Callable[..., object]]:
+    """Give how operations are put together of others, for those that a graph does not have."""
+    table = _core_aten_decompositions_post_autograd()
+    return {target: parts for target, parts in table.items() if target not in WHOLE}
+
+
+@contextmanager
+def _unguarded(shapes: ShapeEnv) -> Iterator[None]:
+    """Let an operation look at the batch."""
+    strict, shapes._error_on_new_guards = shapes._error_on_new_guards, False
+    try:
+        yield
+    finally:
+        shapes._error_on_new_guards = strict
+
+
+class Recorder(TorchDispatchMode):
+    """Turns what is computed into the nodes of a graph; the batch is a symbol.
+
+    Every operation, of every library function, arrives at `__torch_dispatch__`: it is recorded, or
+    put together of others, which arrive in turn. What is written in place becomes a new value of
+    whatever sees it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph, self.shapes = Graph(), ShapeEnv()
+        self.fake = FakeTensorMode(shape_env=self.shapes)
+        self.nodes: dict[int, Node] = {}  # by the identity of a tensor
+        self.known: list[Tensor] = []  # keeps the identities
+        self.fakes: dict[int, FakeTensor] = {}  # of tensors with numbers
+        self.constants: dict[Node, Tensor] = {}
+        self.numbers: dict[object, Node] = {}  # by the expression
+        self.aliases = Aliases(self)
+        self.last: Node | None = None  # of the placeholders
+
+    def given(self, name: str, tensor: Tensor, *, rows: bool = False) -> FakeTensor:
+        """Give what stands for an input; with rows, its first dimension is the batch."""
+        sizes = [DimDynamic.STATIC] * tensor.dim()
+        if rows:
+            sizes[0] = DimDynamic.DUCK  # the same symbol for all
+        context = StatelessSymbolicContext(sizes)
+        found = self.fake.from_tensor(tensor, symbolic_context=context)
+        with self.graph.inserting_after(self.last):  # None: at the beginning
+            self.last = node = self.graph.placeholder(name)
+        self._known(found, node)
+        if rows and not self.numbers:
+            batch: Any = found.shape[0]
+            self.numbers[batch.node.expr] = self._node(aten.sym_size.int, (node, 0), {}, batch)
+        return found
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: object, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question, such as after the device
+            return func(*args, **kwargs)
+        if func not in WHOLE:
+            parts = _parts().get(func) or (func.decompose if func._can_decompose() else None)
+            if parts is not None:
+                before = len(self.known)
+                with self:
+                    result = parts(*args, **kwargs)
+                if result is not NotImplemented:
+                    self.aliases.forget(func, self.known[before:])
+                    return result
+        args, kwargs = tree_map(self._fake, (args, kwargs))
+        if func is aten.lift_fresh.default:
+            return args[0]
+        if func in DETACHES and self._is_constant(args[0]):
+            return args[0] if is_write(func) else self._same(args[0])
+        if is_write(func):
+            with self:
+                return self.aliases.write(func, args, kwargs)
+        result = self._recorded(func, *tree_map(self.aliases.now, (args, kwargs)))
+        if func is not DETACH and not torch.is_grad_enabled():
+            result = self._detached(result)
+        self.aliases.see(func, args, kwargs, result)
+        return result
+
+    def _recorded(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
+        """Run an operation on tensors without numbers, and write it down."""
+        with self.fake, _unguarded(self.shapes) if func in BY_MEMORY else nullcontext():
+            result = func(*args, **kwargs)
+        while args and args[-1] is None:  # as if it were not written
+            args = args[:-1]
+        given, named = tree_map(self._argument, (args, kwargs))
+        node = self._node(func, given, named, result)
+        if isinstance(result, Tensor):
+            self._known(result, node)
+        elif isinstance(result, (tuple, list)):
+            for index, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    self._known(part, self._node(getitem, (node, index), {}, part))
+        elif isinstance(result, NUMBERS):
+            self.numbers[result.node.expr] = node
+        return result
+
+    def node(self, tensor: Tensor) -> Node:
+        """Give the node whose value a tensor has now."""
+        return self.nodes[id(self.aliases.now(self._fake(tensor)))]
+
+    def is_written(self, given: Tensor) -> bool:
+        """Tell whether something was written to an input."""
+        return self.aliases.is_written(given)
+
+    def _fake(self, value: object) -> Any:
+        """Give what stands for a tensor with numbers: one that the step's code made, or keeps."""
+        if not isinstance(value, Tensor) or isinstance(value, FakeTensor):
+            return value
+        if id(value) not in self.fakes:
+            self.known.append(value)
+            self.fakes[id(value)] = self.given("constant", value)
+            self.constants[self.nodes[id(self.fakes[id(value)])]] = value
+        return self.fakes[id(value)]
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is made of numbers in the code: PyTorch detaches it by itself."""
+        node = self.nodes[id(tensor)]
+        if node.op == "placeholder":
+            return node in self.constants
+        read = any(isinstance(n.meta["val"], Tensor) for n in node.all_input_nodes)
+        return not read or node.target in LIKE
+
+    def _same(self, tensor: Tensor) -> Tensor:
+        """Give another tensor of the same numbers."""
+        with self.fake:
+            found = tensor.detach()
+        self._known(found, self.nodes[id(tensor)])
+        self.aliases.see(aten.alias.default, (tensor,), {}, found)
+        return found
+
+    def _detached(self, result: Any) -> Any:
+        """Take the results out of the gradient, as under `torch.no_grad`."""
+        return tree_map_only(
+            Tensor,
+            lambda t: self._recorded(DETACH, (t,), {}) if t.is_floating_point() else t,
+            result,
+        )
+
+    # Nodes.
+
+    def _node(self, target: Any, args: Any, kwargs: Any, value: object) -> Node:
+        name = getattr(target, "overloadpacket", target).__name__
+        node = self.graph.create_node("call_function", target, args, kwargs, name)
+        node.meta |= {"val": value, PLACE: here()}
+        if not torch.is_grad_enabled():
+            node.meta[FUNCTION] = within_function()
+        return node
+
+    def _known(self, tensor: Tensor, node: Node) -> None:
+        self.known.append(tensor)
+        self.nodes[id(tensor)] = node
+        node.meta["val"] = tensor
+
+    def _argument(self, value: object) -> Any:
+        """Give a node for a tensor and for a number that follows the batch."""
+        if isinstance(value, Tensor):
+            if id(value) not in self.nodes:
+                raise ValueError("a tensor has come about behind PyTorch's back, by .data perhaps")
+            return self.nodes[id(value)]
+        return self._number(value) if isinstance(value, NUMBERS) else value
+
+    def _number(self, value: Number) -> Node | float:
+        expression = value.node.expr
+        if expression.is_number:
+            return value.node.maybe_as_int() if isinstance(value, SymInt) else float(expression)
+        if expression not in self.numbers:
+            if not expression.free_symbols <= set(self.numbers):
+                raise ValueError("the size of a value depends on the numbers in another")
+            known = {s: Proxy(self.numbers[s]) for s in expression.free_symbols}
+            self.numbers[expression] = sympy_interp(PythonReferenceAnalysis, known, expression).node
+            for node in reversed(self.graph.nodes):
+                if "val" in node.meta:
+                    break
+                node.meta["val"] = value
+        return self.numbers[expression]
