@@ -1,6 +1,6 @@
 """`Recorder`: writes down the operations of a step while it runs on tensors without numbers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from operator import getitem
@@ -39,6 +39,14 @@ WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where th
         DETACH,
     }
 )
+POINTWISE = frozenset(
+    {
+        *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.neg.default),
+        *(aten.sigmoid.default, aten.tanh.default, aten.relu.default, aten.exp.default),
+        *(aten.softplus.default, aten.softmax.int),
+    }
+)
+TENSOR_OR_NUMBER = (Tensor, int, float)
 Number = SymInt | SymFloat | SymBool
 NUMBERS = (SymInt, SymFloat, SymBool)
 
@@ -48,6 +56,23 @@ def _parts() -> Mapping[object, Callable[..., object]]:
     """Give how operations are put together of others, for those that a graph does not have."""
     table = _core_aten_decompositions_post_autograd()
     return {target: parts for target, parts in table.items() if target not in WHOLE}
+
+
+def _shape(func: OpOverload, args: Any, kwargs: Any) -> Sequence[Any] | None:
+    """Give the shape of a usual result, which PyTorch takes a while to find out; None of others."""
+    if func is aten.linear.default:
+        return (*args[0].shape[:-1], args[1].shape[0])
+    if func not in POINTWISE or kwargs or not all(isinstance(a, TENSOR_OR_NUMBER) for a in args):
+        return None
+    first, *others = (a for a in args if isinstance(a, Tensor))
+    alike = all(a.dtype == first.dtype and _sizes(a) == _sizes(first) for a in others)
+    usual = first.is_floating_point() and all(a.is_contiguous() for a in (first, *others))
+    return first.shape if alike and usual else None
+
+
+def _sizes(tensor: Tensor) -> list[object]:
+    """Give a shape to compare: comparing the batch to a number would tie it to a number."""
+    return [n.node.expr if isinstance(n, SymInt) else n for n in tensor.shape]
 
 
 @contextmanager
@@ -79,21 +104,33 @@ class Recorder(TorchDispatchMode):
         self.numbers: dict[object, Node] = {}  # by the expression
         self.aliases = Aliases(self)
         self.last: Node | None = None  # of the placeholders
+        self.batch: Any = None
 
     def given(self, name: str, tensor: Tensor, *, rows: bool = False) -> FakeTensor:
         """Give what stands for an input; with rows, its first dimension is the batch."""
-        sizes = [DimDynamic.STATIC] * tensor.dim()
-        if rows:
-            sizes[0] = DimDynamic.DUCK  # the same symbol for all
-        context = StatelessSymbolicContext(sizes)
-        found = self.fake.from_tensor(tensor, symbolic_context=context)
+        if not rows:
+            size, stride, dtype = tensor.shape, tensor.stride(), tensor.dtype
+            empty = torch.empty_strided(size, stride, dtype=dtype, device="meta")
+            found = FakeTensor(self.fake, empty, tensor.device)
+            found.requires_grad_(tensor.requires_grad)
+        elif self.batch is None:
+            sizes = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * (tensor.dim() - 1)]
+            context = StatelessSymbolicContext(sizes)
+            found = self.fake.from_tensor(tensor, symbolic_context=context)
+        else:
+            found = self._empty((self.batch, *tensor.shape[1:]), tensor)
         with self.graph.inserting_after(self.last):  # None: at the beginning
             self.last = node = self.graph.placeholder(name)
         self._known(found, node)
-        if rows and not self.numbers:
-            batch: Any = found.shape[0]
-            self.numbers[batch.node.expr] = self._node(aten.sym_size.int, (node, 0), {}, batch)
+        if rows and self.batch is None:
+            self.batch = found.shape[0]
+            size = self._node(aten.sym_size.int, (node, 0), {}, self.batch)
+            self.numbers[self.batch.node.expr] = size
         return found
+
+    def _empty(self, shape: Sequence[Any], like: Tensor) -> FakeTensor:
+        empty = torch.empty(shape, dtype=like.dtype, device="meta")
+        return FakeTensor(self.fake, empty, like.device)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: Any = (), kwargs: Any = None
@@ -126,8 +163,12 @@ class Recorder(TorchDispatchMode):
 
     def _recorded(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
         """Run an operation on tensors without numbers, and write it down."""
-        with self.fake, _unguarded(self.shapes) if func in BY_MEMORY else nullcontext():
-            result = func(*args, **kwargs)
+        shape = _shape(func, args, kwargs)
+        if shape is not None:
+            result = self._empty(shape, next(a for a in args if isinstance(a, Tensor)))
+        else:
+            with self.fake, _unguarded(self.shapes) if func in BY_MEMORY else nullcontext():
+                result = func(*args, **kwargs)
         while args and args[-1] is None:  # as if it were not written
             args = args[:-1]
         given, named = tree_map(self._argument, (args, kwargs))
