@@ -344,7 +344,7 @@ def _gradient(
     if gradient.how == "vector":
         if gradient.right not in sums:
             rows = _flat(right)  # as a product with ones: twice as fast as a sum
-            sums[gradient.right] = rows.new_ones(len(rows)) @ rows
+            sums[gradient.right] = rows.new_ones(rows.shape[0]) @ rows
         return sums[gradient.right]
     if gradient.how == "scalar":
         return right.sum()
