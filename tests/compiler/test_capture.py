@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 import torch
@@ -98,6 +99,60 @@ class Narrows(Base):
         return h, h[:, :4]
 
 
+class CountsRows(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[0] > 2:
+            h = self.U(h)
+        return h, h
+
+
+class Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, a: Tensor) -> Tensor:  # pyright: ignore
+        return a.sign()
+
+
+class OwnGradient(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = Sign.apply(h)
+        return h, h
+
+
+class Guesses(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h * next(GUESSES)
+        return h, h
+
+
+GUESSES = count(1.0)
+
+
+class Stops(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            gate = torch.sigmoid(self.U(h))
+        h = torch.tanh(gate * self.U(h) + x)
+        return h, h
+
+
+class Writes(Base):
+    """Writes in place, through views of views, and reads others that see the same numbers."""
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        new = self.U(h)
+        new.mul_(2.0).add_(x)
+        left, middle, right = new[:, :2], new[:, 1:3], new[:, 3:]
+        grid = new.view(-1, 5, 1).transpose(1, 2)
+        middle.tanh_()
+        right[:, 1] = left[:, 0]
+        grid[..., 0] += h[:, 4:]
+        out = torch.zeros_like(h)
+        out[:, 1:4] = new[:, 1:4]
+        out[:, 0].fill_(0.5)
+        out[:, -1:].copy_(middle.sum(-1, keepdim=True))
+        return left + right, out
+
+
 OTHER = "Write it with other operations"
 REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
     "branch-to-one-value": (
@@ -157,6 +212,24 @@ REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
         "return h, h[:, :4]",
         "Use the same shape",
     ),
+    "size-of-the-batch": (
+        CountsRows,
+        "it depends on how many rows a batch has",
+        "if x.shape[0] > 2:",
+        "Use x.shape[0] for shapes only",
+    ),
+    "gradient-of-its-own": (
+        OwnGradient,
+        "the gradient of Sign is not that of its operations",
+        "return a.sign()",
+        "Use operations and .detach()",
+    ),
+    "another-number-each-time": (
+        Guesses,
+        "it does not give the same every time",
+        None,
+        "Use operations of PyTorch",
+    ),
     "unknown-operation": (
         Sorts,
         "it has the operation aten.sort in the loop: no program has it",
@@ -185,6 +258,20 @@ def test_a_change_of_an_argument_is_named() -> None:
 def test_a_mode_without_the_obstacle_is_captured() -> None:
     assert "dropout" not in str(capture(Drops().eval(), torch.zeros(2, 5)))
     assert "batch_norm" in str(capture(Normalises().eval(), torch.zeros(2, 5)))
+
+
+@pytest.mark.parametrize("make", [Stops, Writes])
+def test_what_changes_or_stops_gradients_comes_out_as_it_does_in_eager(
+    make: Callable[[], Cell],
+) -> None:
+    cell, xs = make().double(), torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    found, expected = (unroll(cell, xs, backend=b) for b in ("interpreter", "eager"))
+    leaves = [xs, cell.U.weight]
+    slopes = [
+        torch.autograd.grad(ys.sum() + last["h"].sum(), leaves) for ys, last in (found, expected)
+    ]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*slopes)
 
 
 def test_capturing_leaves_the_cell_as_it_is() -> None:

@@ -186,11 +186,6 @@ def _select_into(base: Tensor, value: Tensor, dim: int, index: int) -> Tensor:
     return _slice_into(base, value.unsqueeze(dim), dim, at, at + 1)
 
 
-def _split_into(view: View, value: Tensor, sizes: Sequence[int], dim: int = 0) -> Tensor:
-    start = sum(sizes[: view.index])
-    return _slice_into(view.base, value, dim, start, start + value.shape[dim])
-
-
 def _permute_into(base: Tensor, value: Tensor, order: Sequence[int]) -> Tensor:
     places = [place % len(order) for place in order]
     return value.permute([places.index(i) for i in range(len(order))])
@@ -208,7 +203,6 @@ INTO: dict[object, Callable[[View, Tensor], Tensor]] = {
     aten.slice.Tensor: _by_base(_slice_into),
     aten.select.int: _by_base(_select_into),
     aten.permute.default: _by_base(_permute_into),
-    aten.split_with_sizes.default: lambda view, value: _split_into(view, value, *view.args),
     aten.view.default: _reshaped,
     aten.unsqueeze.default: _reshaped,
     aten.squeeze.default: _reshaped,

@@ -1,28 +1,25 @@
 """Capturing apart from whatever is going on: under a tracer, a transform, autocast or a mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock, local
 from typing import TypeVar
 
 from torch._C import _TorchDispatchModeKey as Mode
-from torch.export import _trace
 from torch.utils._python_dispatch import _disable_infra_mode
 
 T = TypeVar("T")
 
 _without = contextmanager(_disable_infra_mode)
-_NOTES = ("_EXPORT_FLAGS", "_EXPORT_MODULE_HIERARCHY")
 _HERE = local()
-_ONE = Lock()  # torch.export is for one thread at a time
+_ONE = Lock()  # tracing is for one thread at a time
 
 
 def run_apart(function: Callable[[], T]) -> T:
     """Call a function in a thread of its own: modes, transforms and autocast belong to a thread.
 
-    Two modes of `torch.export` belong to the process, and what it notes of the module that it is
-    exporting: they are set aside.
+    Two modes of `torch.export` belong to the process: they are set aside.
 
     Example:
         >>> import torch
@@ -33,24 +30,11 @@ def run_apart(function: Callable[[], T]) -> T:
 
     def marked() -> T:
         _HERE.apart = True
-        with _without(Mode.PROXY), _without(Mode.FUNCTIONAL), _notes_kept():
+        with _without(Mode.PROXY), _without(Mode.FUNCTIONAL):
             return function()
 
     with _ONE, ThreadPoolExecutor(1) as pool:
         return pool.submit(marked).result()
-
-
-@contextmanager
-def _notes_kept() -> Iterator[None]:
-    """Set aside what an export that is going on has noted in its module, and put it back."""
-    notes = {name: getattr(_trace, name) for name in _NOTES if hasattr(_trace, name)}
-    for name in notes:
-        setattr(_trace, name, None)
-    try:
-        yield
-    finally:
-        for name, value in notes.items():
-            setattr(_trace, name, value)
 
 
 def is_apart() -> bool:
