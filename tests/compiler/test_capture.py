@@ -143,7 +143,7 @@ class Writes(Base):
         new.mul_(2.0).add_(x)
         left, middle, right = new[:, :2], new[:, 1:3], new[:, 3:]
         grid = new.view(-1, 5, 1).transpose(1, 2)
-        middle.tanh_()
+        middle.sub_(x[:, :2])
         right[:, 1] = left[:, 0]
         grid[..., 0] += h[:, 4:]
         out = torch.zeros_like(h)
