@@ -106,7 +106,7 @@ class Aliases:
 
     def _put(self, target: Tensor, value: Tensor) -> None:
         value = value if value.dtype == target.dtype else value.to(target.dtype)
-        value = value if value.shape == target.shape else value.expand(target.shape)
+        value = value if _is_alike(value, target) else value.expand(target.shape)
         view = self.views.get(id(target))
         if view is None:
             self.writes[id(target)] = self.writes.get(id(target), 0) + 1
@@ -126,6 +126,15 @@ class Aliases:
 
 def _is_view(func: OpOverload) -> bool:
     return any(value.alias_info for value in func._schema.returns)
+
+
+def sizes(shape: Sequence[Any]) -> list[object]:
+    """Give a shape to compare: comparing the batch to a number would tie it to a number."""
+    return [n.node.expr if isinstance(n, torch.SymInt) else n for n in shape]
+
+
+def _is_alike(one: Tensor, other: Tensor) -> bool:
+    return sizes(one.shape) == sizes(other.shape)
 
 
 def is_write(func: OpOverload) -> bool:
@@ -173,7 +182,7 @@ def _slice_into(
     """Put a value in the place of a piece of another."""
     size = base.shape[dim]
     if step != 1 or isinstance(size, torch.SymInt):
-        if value.shape == base.shape:
+        if _is_alike(value, base):
             return value
         return torch.slice_scatter(base, value, dim, start, end, step)
     first, last, _ = slice(start, end).indices(size)

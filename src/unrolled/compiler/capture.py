@@ -22,7 +22,8 @@ from unrolled.compiler.step import Step, batch_axis, features, reached
 from unrolled.compiler.structure import skeleton, structure
 
 BATCH = 3  # rows to trace with: 1 would become a constant
-CLOSE = 1e-2  # of numbers around 1, in the least exact type
+NEAR = 1e-2  # of each other are results that are the same, or
+UNITS = 64  # in the last place of what is less exact
 PUSH = 8.0  # how far one row is moved to see whether another follows
 
 aten = torch.ops.aten
@@ -244,8 +245,11 @@ def _refuse_mixing(cell: Cell, trace: _Trace) -> Sequence[Tensor]:
 
 
 def _is_close(found: Tensor, expected: object) -> bool:
-    close = {"rtol": CLOSE, "atol": CLOSE, "equal_nan": True}
-    return isinstance(expected, Tensor) and torch.allclose(found, expected.to(found), **close)
+    if not isinstance(expected, Tensor):
+        return False
+    units = UNITS * torch.finfo(found.dtype).eps if found.is_floating_point() else 0.0
+    near = max(NEAR, units)
+    return torch.allclose(found, expected.to(found), near, near, equal_nan=True)
 
 
 class _Values(Interpreter):

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
-from unrolled.compiler.aliases import Aliases, is_write
+from unrolled.compiler.aliases import Aliases, is_write, sizes
 from unrolled.compiler.blame import FUNCTION, PLACE, here, within_function
 
 aten = torch.ops.aten
@@ -62,17 +62,27 @@ def _shape(func: OpOverload, args: Any, kwargs: Any) -> Sequence[Any] | None:
     """Give the shape of a usual result, which PyTorch takes a while to find out; None of others."""
     if func is aten.linear.default:
         return (*args[0].shape[:-1], args[1].shape[0])
+    if func is aten.layer_norm.default:
+        return args[0].shape
     if func not in POINTWISE or kwargs or not all(isinstance(a, TENSOR_OR_NUMBER) for a in args):
         return None
-    first, *others = (a for a in args if isinstance(a, Tensor))
-    alike = all(a.dtype == first.dtype and _sizes(a) == _sizes(first) for a in others)
-    usual = first.is_floating_point() and all(a.is_contiguous() for a in (first, *others))
-    return first.shape if alike and usual else None
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    alike = len({a.dtype for a in tensors}) == 1 and tensors[0].is_floating_point()
+    usual = alike and all(a.dim() and a.is_contiguous() for a in tensors)
+    return _broadcast(tensors) if usual else None
 
 
-def _sizes(tensor: Tensor) -> list[object]:
-    """Give a shape to compare: comparing the batch to a number would tie it to a number."""
-    return [n.node.expr if isinstance(n, SymInt) else n for n in tensor.shape]
+def _broadcast(tensors: Sequence[Tensor]) -> Sequence[Any] | None:
+    """Spread shapes over each other; None where it takes more than a look."""
+    rank = max(a.dim() for a in tensors)
+    shape: list[Any] = [1] * rank
+    for tensor in tensors:
+        for place, size in enumerate(tensor.shape, rank - tensor.dim()):
+            one, two = sizes((size, shape[place]))
+            if 1 not in (one, two) and one != two:
+                return None
+            shape[place] = shape[place] if one == 1 else size
+    return shape
 
 
 @contextmanager
@@ -185,7 +195,7 @@ class Recorder(TorchDispatchMode):
 
     def node(self, tensor: Tensor) -> Node:
         """Give the node whose value a tensor has now."""
-        return self.nodes[id(self.aliases.now(self._fake(tensor)))]
+        return self._argument(self.aliases.now(self._fake(tensor)))
 
     def is_written(self, given: Tensor) -> bool:
         """Tell whether something was written to an input."""
