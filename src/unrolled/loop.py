@@ -7,86 +7,16 @@ What is stored is a result like the others. So both can be differentiated again:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, Kernel, interpret
+from unrolled.backends import interpret
 from unrolled.backends.tracing import is_traced, is_transformed
-from unrolled.compiler import Gradient, Program, Training
+from unrolled.compiler import Gradient, Program
 from unrolled.errors import BackendError
-
-
-class Kernels:
-    """A program and its backward on one backend: each made ready when it is first needed.
-
-    Args:
-        program: what runs where nothing is to be differentiated.
-        training: what runs elsewhere.
-        backend: a name from `COMPILERS`; it may raise a BackendError.
-    """
-
-    def __init__(self, program: Program, training: Training, backend: str) -> None:
-        self.training, self.backend = training, backend
-        self.programs = {
-            "alone": program,  # stores nothing
-            "forward": training.forward,  # stores what the backward needs
-            "backward": training.backward,  # runs from each sequence's last step to its first
-        }
-        self.ready: dict[str, Kernel] = {}
-
-    @cached_property
-    def stored(self) -> slice:
-        """Where what is stored lies among the results of ``forward``."""
-        return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
-
-    @cached_property
-    def text(self) -> str:
-        """The program's text."""
-        return str(self.programs["alone"])
-
-    def prepare(self, part: str) -> Kernel:
-        """Make one of the programs ready to run."""
-        if part not in self.ready:
-            self.ready[part] = COMPILERS[self.backend](self.programs[part])
-        return self.ready[part]
-
-    def run(
-        self, part: str, given: Sequence[Tensor], time: int, lengths: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """Run one of the programs.
-
-        Args:
-            part: a name from `programs`.
-            given: the program's inputs, (time, batch, width); constants and states,
-                (batch, width); and fixed values, in the order in which it declares them.
-            time: steps.
-            lengths: (batch,) true number of steps of each sequence; None: all have `time`.
-
-        Returns:
-            The outputs, (time, batch, width), zero behind a sequence's end; and the states after
-            each sequence's own last step.
-        """
-        reverse = part == "backward"
-        return _run(self.prepare(part), self.programs[part], given, time, lengths, reverse)
-
-
-def _run(
-    kernel: Kernel,
-    program: Program,
-    given: Sequence[Tensor],
-    time: int,
-    lengths: Tensor | None,
-    reverse: bool,
-) -> tuple[Tensor, ...]:
-    left = iter(given)
-    groups = (program.inputs, program.constants, program.states, program.fixed)
-    named = [{value.name: next(left) for value in group} for group in groups]
-    found = kernel(*named, time=time, lengths=lengths, reverse=reverse)
-    outputs = (found.outputs[name] for name, _ in program.outputs)
-    return (*outputs, *(found.states[value.name] for value in program.states))
+from unrolled.kernels import Kernels, run_program
 
 
 @dataclass(frozen=True)
@@ -272,7 +202,7 @@ def _by_autograd(
     with torch.enable_grad():
         # Under names of their own: that one was computed from another is no matter of this loop.
         own = [tensor.view_as(tensor) for tensor in given]
-        results = _run(interpret(program), program, own, time, lengths, reverse)
+        results = run_program(interpret(program), program, own, time, lengths, reverse)
         pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
         pairs = [(result, gradient) for result, gradient in pairs if result.requires_grad]
         made = torch.autograd.grad(
@@ -348,6 +278,9 @@ def _gradient(
         return sums[gradient.right]
     if gradient.how == "scalar":
         return right.sum()
+    if gradient.how in ("operand", "operand of turned"):
+        matrix = given[gradient.left]
+        return _by_blocks(right, matrix if gradient.how == "operand of turned" else matrix.mT)
     left, matrix = _flat(known[gradient.left]), given[gradient.of]
     right = _flat(right)
     if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
@@ -355,6 +288,14 @@ def _gradient(
     blocks, k, n = matrix.shape
     by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
     return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
+
+
+def _by_blocks(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply rows (time, batch, width) with a matrix, or each of their blocks with its own."""
+    if matrix.dim() == 2:
+        return rows @ matrix
+    blocks, k, _ = matrix.shape
+    return torch.einsum("tbik,ikn->tbin", rows.unflatten(2, (blocks, k)), matrix).flatten(2)
 
 
 def _flat(sequence: Tensor) -> Tensor:

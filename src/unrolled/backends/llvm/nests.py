@@ -19,7 +19,7 @@ from unrolled.backends.llvm.reductions import write_reduction
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
 
-ROOM_ROWS = 32
+ROOM_ROWS = 16
 """Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
 
 TOGETHER = 2
