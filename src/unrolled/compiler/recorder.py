@@ -7,7 +7,7 @@ from operator import getitem
 from typing import Any
 
 import torch
-from torch import SymBool, SymFloat, SymInt, Tensor
+from torch import SymBool, SymFloat, SymInt, Tensor, nn
 from torch._decomp import _core_aten_decompositions_post_autograd
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -123,6 +123,7 @@ class Recorder(TorchDispatchMode):
             empty = torch.empty_strided(size, stride, dtype=dtype, device="meta")
             found = FakeTensor(self.fake, empty, tensor.device)
             found.requires_grad_(tensor.requires_grad)
+            found._is_param = isinstance(tensor, nn.Parameter)  # a parameter, to isinstance
         elif self.batch is None:
             sizes = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * (tensor.dim() - 1)]
             context = StatelessSymbolicContext(sizes)
