@@ -41,6 +41,7 @@ class Recurrence:
     last: State  # after each sequence's own last step, (batch, *size); autograd follows it
     leaves: "Leaves | None"  # what gradients are taken by
     resets: Tensor | None = None  # (time, batch) bool: the state begins anew before these steps
+    stack: str = ""  # the same for layers of one direction that read one another
 
     @property
     def time(self) -> int:
@@ -171,8 +172,9 @@ def record(
         result, leaves = _run(row, run_row, cell, replace(call, keep_states=True), wanted)
         assert result.states is not None
         seen = tuple(s.detach() for s in result.states)
+        name, stack = names.of(cell)
         recurrence = Recurrence(
-            name=names.of(cell),
+            name=name,
             cell=type(cell).__name__,
             backend=row,
             states=dict(zip(cell.states, seen, strict=True)),
@@ -182,6 +184,7 @@ def record(
             last=dict(zip(cell.states, result.state, strict=True)),
             leaves=leaves,
             resets=call.resets,
+            stack=stack,
         )
         notes.append(recurrence)
         return result if call.keep_states else replace(result, states=None)
@@ -271,23 +274,25 @@ def _run_loop(run_row: Backend, cell: Cell, call: Call) -> tuple[Result, Leaves 
 
 
 class _Names:
-    """Names cells by their places in a model, each call of one anew."""
+    """Names cells, and the stacks that they are in, by their places in a model, each call anew."""
 
     def __init__(self, model: nn.Module | None) -> None:
-        self.known: dict[int, str] = {}
+        self.known: dict[int, tuple[str, str]] = {}
         self.calls: dict[str, int] = {}
         modules = [] if model is None else list(model.named_modules())
         for path, module in modules:
             if isinstance(module, Recurrent):
                 for number, cell in enumerate(module.cells):
                     layer, back = divmod(number, module.directions)
-                    where = f"layer {layer}{' backwards' if back else ''}"
-                    self.known[id(cell)] = f"{path} {where}".strip()
+                    way = " backwards" if back else ""
+                    self.known[id(cell)] = (f"{path} layer {layer}{way}".strip(), path + way)
         for path, module in modules:
             if isinstance(module, Cell):
-                self.known.setdefault(id(module), path or type(module).__name__)
+                name = path or type(module).__name__
+                self.known.setdefault(id(module), (name, name))
 
-    def of(self, cell: Cell) -> str:
-        name = self.known.get(id(cell), type(cell).__name__)
+    def of(self, cell: Cell) -> tuple[str, str]:
+        name, stack = self.known.get(id(cell), (type(cell).__name__,) * 2)
         self.calls[name] = self.calls.get(name, 0) + 1
-        return name if self.calls[name] == 1 else f"{name}, call {self.calls[name]}"
+        call = "" if self.calls[name] == 1 else f", call {self.calls[name]}"
+        return name + call, stack + call
