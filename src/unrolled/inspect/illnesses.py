@@ -143,7 +143,7 @@ def dead(examination: Examination) -> Iterator[Finding]:
 
 def forget_bias(examination: Examination) -> Iterator[Finding]:
     """A gate that should keep its state and starts closed, where memory is short."""
-    for examined, _, steps in _forgetful(examination):
+    for examined, reached, steps in _forgetful(examination):
         for gate in examined.recurrence.gates.values():
             if gate.bias is None or gate.half_lives is None:
                 continue
@@ -157,7 +157,7 @@ def forget_bias(examination: Examination) -> Iterator[Finding]:
                     f"after {half_life:.2g} steps, before anything is learnt from further back.",
                     f"Start the bias of {gate.name} at {_open(gate)} (Gers et al. 2000; "
                     "Jozefowicz et al. 2015); the LSTM of unrolled.zoo does.",
-                    {"bias": bias, "half-life": half_life, "steps": steps},
+                    {"bias": bias, "half-life": half_life, "reach": reached, "steps": steps},
                     f"{examined.name}: {gate.name}",
                 )
 
