@@ -28,7 +28,7 @@ share left is the loss over that of guessing, which is a mean squared error of 1
 problem and log 8 nats a symbol for copy memory; a task counts as learnt below a fifth.
 
 What is out of reach here is so for this many steps: more steps, larger models and slower starts
-(chrono initialisation, Tallec & Ollivier 2018) move the limits, though not their order.
+(chrono initialisation, Tallec & Ollivier 2018) move the limits.
 """
 
 
@@ -82,13 +82,13 @@ def run(settings: Settings = Settings(), say: Say = print) -> Outcome:
         for cell in settings.cells
     }
     lead = "; ".join(
-        f"{task.name}: "
+        f"{task.name}, "
         + ", ".join(f"{cell} up to {reach[task.name, cell]} steps" for cell in settings.cells)
         for task in tasks
     )
     return Outcome(
         title="What RNN, LSTM and GRU remember",
-        lead=f"The longest lag that was learnt in {settings.steps} steps. {lead}.",
+        lead=f"The longest lags that were learnt in {settings.steps} steps: {lead}.",
         facts={
             "units": str(settings.hidden),
             "steps": str(settings.steps),
@@ -194,6 +194,6 @@ def _figures(task: Task, some: Results, cells: Sequence[str]) -> list[page.Figur
         page.Figure(
             learning,
             "The longest lag: a plateau near 100 % is the time in which no gradient worth "
-            "following arrives from so far back; a gated cell leaves it, if at all, suddenly.",
+            "following arrives from so far back; learning begins where the line leaves it.",
         ),
     ]
