@@ -24,7 +24,8 @@ from unrolled.compiler import (
     trace,
 )
 from unrolled.errors import CaptureError
-from unrolled.loop import Kernels, Loop
+from unrolled.kernels import Kernels
+from unrolled.loop import Loop
 from unrolled.operation import known
 
 CACHE = Cache()

@@ -7,86 +7,16 @@ What is stored is a result like the others. So both can be differentiated again:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, Kernel, interpret
+from unrolled.backends import interpret
 from unrolled.backends.tracing import is_traced, is_transformed
-from unrolled.compiler import Gradient, Program, Training
+from unrolled.compiler import Gradient, Program
 from unrolled.errors import BackendError
-
-
-class Kernels:
-    """A program and its backward on one backend: each made ready when it is first needed.
-
-    Args:
-        program: what runs where nothing is to be differentiated.
-        training: what runs elsewhere.
-        backend: a name from `COMPILERS`; it may raise a BackendError.
-    """
-
-    def __init__(self, program: Program, training: Training, backend: str) -> None:
-        self.training, self.backend = training, backend
-        self.programs = {
-            "alone": program,  # stores nothing
-            "forward": training.forward,  # stores what the backward needs
-            "backward": training.backward,  # runs from each sequence's last step to its first
-        }
-        self.ready: dict[str, Kernel] = {}
-
-    @cached_property
-    def stored(self) -> slice:
-        """Where what is stored lies among the results of ``forward``."""
-        return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
-
-    @cached_property
-    def text(self) -> str:
-        """The program's text."""
-        return str(self.programs["alone"])
-
-    def prepare(self, part: str) -> Kernel:
-        """Make one of the programs ready to run."""
-        if part not in self.ready:
-            self.ready[part] = COMPILERS[self.backend](self.programs[part])
-        return self.ready[part]
-
-    def run(
-        self, part: str, given: Sequence[Tensor], time: int, lengths: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """Run one of the programs.
-
-        Args:
-            part: a name from `programs`.
-            given: the program's inputs, (time, batch, width); constants and states,
-                (batch, width); and fixed values, in the order in which it declares them.
-            time: steps.
-            lengths: (batch,) true number of steps of each sequence; None: all have `time`.
-
-        Returns:
-            The outputs, (time, batch, width), zero behind a sequence's end; and the states after
-            each sequence's own last step.
-        """
-        reverse = part == "backward"
-        return _run(self.prepare(part), self.programs[part], given, time, lengths, reverse)
-
-
-def _run(
-    kernel: Kernel,
-    program: Program,
-    given: Sequence[Tensor],
-    time: int,
-    lengths: Tensor | None,
-    reverse: bool,
-) -> tuple[Tensor, ...]:
-    left = iter(given)
-    groups = (program.inputs, program.constants, program.states, program.fixed)
-    named = [{value.name: next(left) for value in group} for group in groups]
-    found = kernel(*named, time=time, lengths=lengths, reverse=reverse)
-    outputs = (found.outputs[name] for name, _ in program.outputs)
-    return (*outputs, *(found.states[value.name] for value in program.states))
+from unrolled.kernels import Kernels, run_program
 
 
 @dataclass(frozen=True)
@@ -272,7 +202,7 @@ def _by_autograd(
     with torch.enable_grad():
         # Under names of their own: that one was computed from another is no matter of this loop.
         own = [tensor.view_as(tensor) for tensor in given]
-        results = _run(interpret(program), program, own, time, lengths, reverse)
+        results = run_program(interpret(program), program, own, time, lengths, reverse)
         pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
         pairs = [(result, gradient) for result, gradient in pairs if result.requires_grad]
         made = torch.autograd.grad(
@@ -321,15 +251,19 @@ def _by_kernel(
     last = zip(program.states, results[len(names) :], strict=True)
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
+    sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
     for gradient in training.gradients:
         if gradient.of in wanted:
-            part = _gradient(gradient, known, own)
+            part = _gradient(gradient, known, own, sums)
             made[gradient.of] = made[gradient.of] + part if gradient.of in made else part
     return [made.get(value.name) if value.name in wanted else None for value in forward.given]
 
 
 def _gradient(
-    gradient: Gradient, known: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    gradient: Gradient,
+    known: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    sums: dict[str, Tensor],
 ) -> Tensor:
     """Make one gradient from what the loop gave for every step."""
     right = known[gradient.right]
@@ -338,7 +272,10 @@ def _gradient(
     if gradient.how == "constant":
         return right.sum(0)
     if gradient.how == "vector":
-        return right.sum((0, 1))
+        if gradient.right not in sums:
+            rows = _flat(right)  # as a product with ones: twice as fast as a sum
+            sums[gradient.right] = rows.new_ones(rows.shape[0]) @ rows
+        return sums[gradient.right]
     if gradient.how == "scalar":
         return right.sum()
     left, matrix = _flat(known[gradient.left]), given[gradient.of]

@@ -13,7 +13,8 @@ from torch import Tensor
 from unrolled.compiler import train
 from unrolled.errors import ShapeError
 from unrolled.ir import parse
-from unrolled.loop import Kernels, differentiable, differentiable_backward
+from unrolled.kernels import Kernels
+from unrolled.loop import differentiable, differentiable_backward
 
 KERNELS: dict[tuple[str, str], Kernels] = {}
 """The kernels of programs, by their texts and backends."""

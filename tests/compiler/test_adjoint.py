@@ -11,7 +11,8 @@ from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.derivatives import ADJOINT
 from unrolled.compiler.memory import memory
 from unrolled.ir import OPS, Op, parse, verify
-from unrolled.loop import Kernels, Loop
+from unrolled.kernels import Kernels
+from unrolled.loop import Loop
 
 HEAD = """program float64
 input  a: rows 6

@@ -11,7 +11,8 @@ from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.memory import memory
 from unrolled.compiler.simplify import simplify
 from unrolled.ir import OPS, Op, Operation, Program, Value, fixed, parse, rows, verify
-from unrolled.loop import Kernels, Loop
+from unrolled.kernels import Kernels
+from unrolled.loop import Loop
 
 SMOOTH = (Op.SIGMOID, Op.TANH, Op.SIN, Op.COS, Op.ERF, Op.SOFTPLUS, Op.NEG, Op.RELU, Op.ABS)
 JUMPS = (Op.SIGN, Op.FLOOR, Op.ROUND, Op.DETACH)

@@ -15,8 +15,9 @@ from unrolled.backends import interpret
 from unrolled.cell import Cell, wrap
 from unrolled.compiler import compile_cell
 from unrolled.compiler.adjoint import adjoint
+from unrolled.compiler.bias import bias
 from unrolled.compiler.capture import capture
-from unrolled.compiler.join import join
+from unrolled.compiler.join import join, side_by_side
 from unrolled.compiler.lower import lower
 from unrolled.compiler.memory import memory
 from unrolled.compiler.narrow import narrow
@@ -59,15 +60,19 @@ def pages(make: Callable[[int, int], nn.Module]) -> dict[str, str]:
     joined = join(captured)
     parts = partition(joined)
     narrower = narrow(joined, parts)
-    lowered = lower(joined, narrower)
-    simple = simplify(unswap(simplify(lowered.program)))
-    back = adjoint(simple)
-    training = memory(simple, back)
-    return {
+    first = {
         "captured": str(captured),
         "joined": str(joined),
         "parts": str(parts),
         "narrower": str(narrower),
+    }
+    joined, inside = bias(joined, narrower)  # in the same graph
+    lowered = lower(joined, inside)
+    simple = simplify(unswap(simplify(lowered.program)))
+    back = adjoint(simple)
+    training = memory(simple, back)
+    return first | {
+        "biases": str(inside),
         "program": str(lowered.program),
         "simplified": str(simple),
         "adjoint": str(back),
@@ -90,9 +95,11 @@ def test_every_pass_prints_what_it_did(cell: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_operation_is_in_one_part(cell: str) -> None:
     step = join(capture(wrap(CELLS[cell](3, 4)), torch.zeros(2, 3)))
-    operations = [node for node in step.nodes if not is_size(node)]
-    for parts in (partition(step), narrow(step, partition(step))):
-        placed = [*parts.fixed, *parts.hoisted, *parts.kept, *parts.sunk]
+    parts = partition(step)
+    narrower = narrow(step, parts)
+    for whole, own in ((step, parts), (step, narrower), bias(step, narrower)):
+        operations = [node for node in whole.nodes if not is_size(node)]
+        placed = [*own.fixed, *own.hoisted, *own.kept, *own.sunk]
         assert len(placed) == len(set(placed))
         assert set(placed) == set(operations)
 
@@ -109,6 +116,54 @@ def test_what_no_state_needs_waits_until_after_the_loop() -> None:
         for part in (parts.kept, parts.sunk)
     ]
     assert maps == [[4 + 4], [3 + 3]]
+
+
+def test_a_bias_that_more_than_the_loop_reads_stays_with_its_map() -> None:
+    class Both(Cell):
+        """Its input's map is read by the state and by the output."""
+
+        def __init__(self) -> None:
+            super().__init__(h=4)
+            self.W, self.V = nn.Linear(3, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            read = self.W(x)
+            h = torch.tanh(read + h)
+            return h + self.V(read), h
+
+    step = join(capture(Both(), torch.zeros(2, 3)))
+    _, parts = bias(step, narrow(step, partition(step)))
+    assert [len(node.args) for node in parts.hoisted if "linear" in node.name] == [3, 2]
+
+
+PIECES: dict[str, Callable[[Tensor, Tensor, Tensor], list[Tensor]]] = {
+    # of a tensor cut in three
+    "in order": lambda a, b, c: [a, b, c],
+    "out of order": lambda a, b, c: [a, c, b],
+    "not all": lambda a, b, c: [a, b],
+    "twice": lambda a, b, c: [a, b, b],
+    "detached": lambda a, b, c: [a.detach(), b.detach(), c.detach()],
+    "one detached": lambda a, b, c: [a, b.detach(), c],
+    "one copied": lambda a, b, c: [a, b, c.clone()],
+    "turned": lambda a, b, c: [a.T, b.T, c.T],
+}
+
+
+@pytest.mark.parametrize("leaf", [True, False], ids=["parameter", "computed"])
+@pytest.mark.parametrize("kind", PIECES)
+def test_pieces_side_by_side_are_what_cat_makes_of_them(kind: str, leaf: bool) -> None:
+    parameter = nn.Parameter(torch.randn(6, 2))
+    results, gradients = [], []
+    for put in (side_by_side, torch.cat):
+        stacked = parameter if leaf else parameter * 2
+        results.append(put(PIECES[kind](*stacked.chunk(3))))
+        if results[-1].requires_grad:
+            gradients += torch.autograd.grad(results[-1].square().sum(), parameter)
+        if put is side_by_side:
+            assert (results[0] is stacked) == (kind == "in order")
+    assert torch.equal(*results)
+    assert results[0].requires_grad == results[1].requires_grad
+    assert not gradients or torch.equal(*gradients)
 
 
 @pytest.mark.parametrize("cell", [RetNet, GLA, DeltaNet, S6])

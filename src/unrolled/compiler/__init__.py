@@ -10,6 +10,7 @@ from torch import Tensor
 from unrolled.cell import Cell
 from unrolled.compiler.adjoint import Gradient, adjoint
 from unrolled.compiler.apart import is_apart, run_apart
+from unrolled.compiler.bias import bias
 from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join
 from unrolled.compiler.lower import Lowered, lower
@@ -95,13 +96,18 @@ def compile_cell(
         (Value(name='h', type=Type(kind='rows', shape=(5,))),)
     """
     captured = capture(cell, x, state, constants)
+    try:
+        return _lowered(captured, narrowed=True)
+    except CaptureError:  # of what was taken into the loop, or of what was there before
+        return _lowered(captured, narrowed=False)
+
+
+def _lowered(captured: Step, *, narrowed: bool) -> Compiled:
     step = join(captured)
     parts = partition(step)
-    try:
-        narrower = narrow(step, parts)
-        return Compiled(captured, narrower, lower(step, narrower))
-    except CaptureError:  # of what was taken into the loop, or of what was there before
-        return Compiled(captured, parts, lower(step, parts))
+    if narrowed:
+        step, parts = bias(step, narrow(step, parts))
+    return Compiled(captured, parts, lower(step, parts))
 
 
 class Cache:

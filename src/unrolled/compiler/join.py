@@ -4,15 +4,14 @@ A cell keeps one matrix per symbol of its paper; one large product is several ti
 small ones, before the loop, in it, and in the gradients after it.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from operator import getitem
 
 import torch
+from torch import Tensor, nn
 from torch.fx import Graph, Node
-from torch.fx.node import Argument
 
-from unrolled.compiler.step import Step, reached
+from unrolled.compiler.step import Step, insert, reached
 
 aten = torch.ops.aten
 
@@ -30,8 +29,8 @@ def join(step: Step) -> Step:
         >>> step = capture(GRU(3, 5, bias=False), torch.zeros(2, 3))
         >>> for line in str(join(step)).splitlines()[:3]:
         ...     print(line)
-        cat_default = cat([W_r.weight, W_z.weight, W_n.weight])
-        linear_default = linear(x, cat_default)
+        side_by_side = side_by_side([W_r.weight, W_z.weight, W_n.weight])
+        linear_default = linear(x, side_by_side)
         split_with_sizes_default = split_with_sizes(linear_default, [5, 5, 5], -1)
     """
     graph, copies = Graph(), {}
@@ -66,21 +65,58 @@ def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:
     """Put one linear map in the place of several, and give its pieces."""
     with graph.inserting_before(group[0]):
         joined = [
-            _call(graph, aten.cat.default, list(parts))
+            insert(graph, side_by_side, list(parts))
             for parts in zip(*(node.args[1:] for node in group), strict=True)
         ]
-        whole = _call(graph, aten.linear.default, group[0].args[0], *joined)
+        whole = insert(graph, aten.linear.default, group[0].args[0], *joined)
         sizes = [node.meta["val"].shape[-1] for node in group]
-        split = _call(graph, aten.split_with_sizes.default, whole, sizes, -1)
-        pieces = [_call(graph, getitem, split, i) for i in range(len(group))]
+        split = insert(graph, aten.split_with_sizes.default, whole, sizes, -1)
+        pieces = [insert(graph, getitem, split, i) for i in range(len(group))]
     for node, piece in zip(group, pieces, strict=True):
         node.replace_all_uses_with(piece)
         graph.erase_node(node)
     return pieces
 
 
-def _call(graph: Graph, target: Callable[..., object], *arguments: Argument) -> Node:
-    node = graph.call_function(target, arguments)
-    values = [torch.fx.map_arg(a, lambda operand: operand.meta["val"]) for a in arguments]
-    node.meta["val"] = target(*values)
-    return node
+def side_by_side(pieces: list[Tensor]) -> Tensor:
+    """Put tensors one after the other along their first axis.
+
+    Those that are cut from one tensor in that order are that tensor: nothing is copied, neither
+    here nor, of gradients, on the way back.
+
+    Example:
+        >>> stacked = torch.randn(6, 2)
+        >>> side_by_side(list(stacked.chunk(3))) is stacked
+        True
+    """
+    whole = pieces[0]._base
+    return whole if whole is not None and _is_cut_into(whole, pieces) else torch.cat(pieces)
+
+
+def _is_cut_into(whole: Tensor, pieces: list[Tensor]) -> bool:
+    """Tell whether the pieces are all of a tensor in order, to autograd too."""
+    if any(type(piece) not in (Tensor, nn.Parameter) for piece in pieces):
+        return False  # a tracer's
+    if torch._C._are_functorch_transforms_active():
+        return False
+    begin = whole.storage_offset()
+    for piece in pieces:
+        alike = piece._base is whole and piece.dtype == whole.dtype and _follows(piece, whole)
+        if not alike or piece.shape[1:] != whole.shape[1:] or piece.storage_offset() != begin:
+            return False
+        begin += piece.numel()
+    return whole.numel() == begin - whole.storage_offset() and all(
+        tensor.is_contiguous() for tensor in (whole, *pieces)
+    )
+
+
+def _follows(piece: Tensor, whole: Tensor) -> bool:
+    """Tell whether a gradient for a piece would be one for the whole."""
+    if not torch.is_grad_enabled():
+        return True
+    if piece.grad_fn is None:
+        return not whole.requires_grad
+    source = piece.grad_fn.next_functions[0][0]
+    if whole.grad_fn is not None:
+        return source is whole.grad_fn
+    return getattr(source, "variable", None) is whole

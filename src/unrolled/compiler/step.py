@@ -1,11 +1,12 @@
 """A captured step: the graph of core ATen operations, its inputs, states and parameters named."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.fx import Node
+from torch.fx import Graph, Node
+from torch.fx.node import Argument
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,11 @@ def reached(results: Sequence[Node]) -> tuple[Node, ...]:
             found.add(node)
             waiting += node.all_input_nodes
     return tuple(n for n in results[0].graph.nodes if n in found and n.op == "call_function")
+
+
+def insert(graph: Graph, target: Callable[..., object], *arguments: Argument) -> Node:
+    """Put an operation where the graph is being written, with the value that it would have."""
+    node = graph.call_function(target, arguments)
+    values = [torch.fx.map_arg(a, lambda operand: operand.meta["val"]) for a in arguments]
+    node.meta["val"] = target(*values)
+    return node

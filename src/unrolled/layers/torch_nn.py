@@ -15,14 +15,14 @@ They depart from torch.nn in: time may be 0; under autocast they run in their pa
 TorchScript cannot compile them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
@@ -129,7 +129,7 @@ class _DropIn(nn.RNNBase):
                 ys, last = self._run_cell(read, before, lengths, named)
                 outputs.append(reverse(ys, lengths) if direction else ys)
                 lasts.append(last)
-            xs = torch.cat(outputs, -1)
+            xs = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             if self.training and self.dropout and layer < self.num_layers - 1:
                 xs = drop(xs)
         return xs, tuple(torch.stack([last[name] for last in lasts]) for name in lasts[0])
@@ -253,6 +253,11 @@ class _Template(nn.Module):
     def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
         super().__init__()
         self.cell, self.gates, self.lock = cell, gates, RLock()
+        self.places = {
+            f"{path}.{name}": (module._parameters, name)
+            for path, module in cell.named_modules()
+            for name in module._parameters
+        }
 
     def forward(
         self,
@@ -264,14 +269,29 @@ class _Template(nn.Module):
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
         return unroll(self.cell, xs, state, lengths=lengths, backend=backend)
 
-    def cut(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Cut torch.nn's stacked parameters into the parameters of the cell."""
+    @contextmanager
+    def lent(self, named: Mapping[str, Tensor]) -> Iterator[None]:
+        """Let the cell have torch.nn's stacked parameters, cut into its own, and take them back."""
+        with self.lock:
+            kept = {name: owner[symbol] for name, (owner, symbol) in self.places.items()}
+            try:
+                self._hand_out(self._cut(named))
+                yield
+            finally:
+                self._hand_out(kept)
+
+    def _hand_out(self, parameters: Mapping[str, Any]) -> None:
+        for name, parameter in parameters.items():
+            owner, symbol = self.places[name]
+            owner[symbol] = parameter
+
+    def _cut(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parameters: dict[str, Tensor] = {}
         for name, stacked in named.items():
             symbol, kind, per_gate = MATRICES[name.rsplit("_l", 1)[0]]
             gates = self.gates if per_gate else ("",)
             for gate, matrix in zip(gates, stacked.chunk(len(gates)), strict=True):
-                parameters[f"cell.{symbol}{gate}.{kind}"] = matrix
+                parameters[f"{symbol}{gate}.{kind}"] = matrix
         return parameters
 
 
@@ -287,8 +307,8 @@ def _run_lent(
     """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
     template = _template(kind, bias, int(inputs), *sizes)
-    with template.lock:
-        return functional_call(template, template.cut(named), (xs, backend), given)
+    with template.lent(named):
+        return template(xs, backend, **given)
 
 
 @cache

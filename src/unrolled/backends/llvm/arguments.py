@@ -13,6 +13,9 @@ from unrolled.backends.llvm.target import FLOATS, Target
 CONTROL = (
     "ticket",  # the next part that no thread has taken yet
     "panel",  # the next panel of weights that no thread has packed yet
+    "rounds",  # pointer: what threads that run the same rows have taken and done
+    "count threads",  # pointer to a function: how many run the same rows; 0: each has its own rows
+    "yield",  # pointer to a function: let another thread have the processor
     "parts",  # how many parts the rows are shared out into
     "bounds",  # pointer: part p has the rows order[bounds[p]] to order[bounds[p + 1] - 1]
     "order",  # pointer: rows, in each part in the order in which they begin

@@ -107,6 +107,10 @@ class Code:
         """Say whether a < b, both with a sign."""
         return self.builder.icmp_signed("<", self.index(a), self.index(b))
 
+    def equal(self, a: "int | Value", b: "int | Value") -> Value:
+        """Say whether a = b."""
+        return self.builder.icmp_signed("==", self.index(a), self.index(b))
+
     def least(self, a: "int | Value", b: "int | Value") -> Value:
         """Give the smaller of two integers."""
         return self.builder.select(self.less(a, b), self.index(a), self.index(b))
@@ -217,6 +221,11 @@ class Code:
         count = self.builder.trunc(count, ir.IntType(32))
         numbers = ir.Constant(wide, list(range(self.lanes)))
         return self.builder.icmp_signed("<", numbers, self.spread(count))
+
+    def pause(self) -> None:
+        """Leave the processor to whoever shares it, for a moment."""
+        if self.target.name in ("avx512", "avx2"):
+            self.intrinsic("llvm.x86.sse2.pause", ir.VoidType(), [])
 
     # Arithmetic
 

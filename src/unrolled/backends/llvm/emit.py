@@ -1,18 +1,21 @@
 """`emit`: a plan becomes a module with two functions, each of which takes the table of arguments.
 
 `pack` lays the weights out for the matmuls: threads take panels as long as there are any. `run`
-takes parts of the rows in the same way, and runs each through all of time.
+takes parts of the rows in the same way, and runs each through all of time; or all threads run all
+rows together, each some of the units.
 """
 
 from llvmlite import ir
 
 from unrolled.backends.llvm.arguments import Layout
-from unrolled.backends.llvm.code import Code, Value
-from unrolled.backends.llvm.frame import Arguments, Rows
-from unrolled.backends.llvm.nests import Scene, write_nest
+from unrolled.backends.llvm.code import INDEX, Code, Value
+from unrolled.backends.llvm.ends import edges, write_moves, write_nothing
+from unrolled.backends.llvm.frame import Arguments
+from unrolled.backends.llvm.nests import Scene, pieces, write_piece
 from unrolled.backends.llvm.packing import write_panel
-from unrolled.backends.llvm.plan import Home, Plan
+from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.target import Target
+from unrolled.backends.llvm.team import Round, Team
 
 FUNCTIONS = ("pack", "run")
 
@@ -54,140 +57,66 @@ def _write_pack(code: Code, arguments: Arguments) -> None:
 
 
 def _write_run(code: Code, arguments: Arguments) -> None:
-    """Write the loop in which a thread takes parts of the rows."""
+    """Write the loop in which a thread takes parts of the rows; a team runs the only one."""
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
+    ticket = _take(code, arguments, "ticket")
+    team = Team.here(code, arguments, ticket)
+    ticket = code.builder.select(team.several, code.index(0), ticket)
 
     def body(values: list[Value]) -> list[Value]:
         first = code.load_index(code.at(bounds, values[0], size=8))
         end = code.load_index(code.at(bounds, code.add(values[0], 1), size=8))
-        _write_part(code, arguments, first, end)
-        return [_take(code, arguments, "ticket")]
+        _write_part(code, arguments, team, first, end)
+        build, before = code.builder, code.builder.block
+        with build.if_then(build.not_(team.several)):  # in a team, a ticket is a thread's number
+            another, inside = _take(code, arguments, "ticket"), build.block
+        following = build.phi(INDEX)
+        following.add_incoming(parts, before)
+        following.add_incoming(another, inside)
+        return [following]
 
     def some_left(values: list[Value]) -> Value:
         return code.less(values[0], parts)
 
-    code.repeat(some_left, body, [_take(code, arguments, "ticket")])
+    code.repeat(some_left, body, [ticket])
     code.finish()
 
 
-def _write_part(code: Code, arguments: Arguments, first: Value, end: Value) -> None:
+def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end: Value) -> None:
     """Write the loop over time for the rows order[first] to order[end - 1].
 
     They lie in the order in which they begin, and in the opposite order of their ends if they end
     at different times: those that run are always the first few.
     """
+    nests = arguments.plan.nests
+    counts = [pieces(nest, arguments.layout.products[n]) for n, nest in enumerate(nests)]
 
-    def enter(homes: dict[Home, Rows], t: Value, running: Value) -> Value:
-        return _write_entering(code, arguments, homes, t, running, end)
+    def move(t: Value, running: Value, moves: Value) -> tuple[Value, Value]:
+        """Let rows begin and end; give the end of those that run, and rounds of this kind."""
+        entered, until = edges(code, arguments, t, first, running, end)
+        turn = Round(code.add(code.times(t, len(nests) + 1), 1), before(t, 0, moves), 1)
+        build = code.builder
+        some = build.not_(code.equal(running, entered))
+        some = build.or_(some, build.not_(code.equal(entered, until)))
+        with build.if_then(some):
+            team.run(turn, lambda _: write_moves(code, arguments, t, running, entered, until))
+        return until, code.add(moves, build.zext(some, INDEX))
 
-    def leave(homes: dict[Home, Rows], t: Value, running: Value) -> Value:
-        return _write_leaving(code, arguments, homes, t, first, running)
+    def before(t: Value, nest: int, moves: Value) -> Value:
+        """Count the pieces of all rounds before a nest's at a step."""
+        return code.add(code.times(t, sum(counts)), code.add(moves, sum(counts[:nest])))
 
-    def step(t: Value, running: list[Value]) -> list[Value]:
+    def step(t: Value, carried: list[Value]) -> list[Value]:
+        until, moves = move(t, *carried)
         homes = arguments.at_step(t)
-        until = leave(homes, t, enter(homes, t, running[0]))
-        for number, nest in enumerate(arguments.plan.nests):
-            products = arguments.layout.products[number]
-            write_nest(Scene(code, arguments, nest, products, homes), first, until)
-        return [until]
+        for number, nest in enumerate(nests):
+            place = code.add(code.times(t, len(nests) + 1), number + 2)
+            turn = Round(place, before(t, number, moves), counts[number])
+            scene = Scene(code, arguments, nest, arguments.layout.products[number], homes)
+            team.run(turn, lambda piece, scene=scene: write_piece(scene, piece, first, until))
+        return [until, moves]
 
-    (running,) = code.loop(0, arguments.numbers["time"], step, carry=[first])
-    t = arguments.numbers["time"]
-    homes = arguments.at_step(t)
-    leave(homes, t, enter(homes, t, running))  # rows without any step are in no step
-    code.loop(first, end, lambda position, _: _write_nothing(code, arguments, position))
-
-
-def _write_nothing(code: Code, arguments: Arguments, position: Value) -> list[Value]:
-    """Write zeros where a row does not run, for outputs that are not states too."""
-    order, time = arguments.pointers["order"], arguments.numbers["time"]
-    row = code.load_index(code.at(order, position, size=8))
-    begin, end = (
-        code.load_index(code.at(arguments.pointers[slot], row, size=8)) for slot in ("begin", "end")
-    )
-    carried = {home.name for home in arguments.plan.carried.values() if home.kind == "output"}
-
-    def clear(t: Value, _: list[Value]) -> list[Value]:
-        for name, width in arguments.layout.outputs.items():
-            if name not in carried:
-                rows = arguments.output(name, t)
-                start = code.at(rows.base, code.times(row, rows.stride))
-                code.fill(start, width)
-        return []
-
-    code.loop(0, begin, clear)
-    code.loop(end, time, clear)
-    return []
-
-
-def _write_entering(
-    code: Code,
-    arguments: Arguments,
-    homes: dict[Home, Rows],
-    t: Value,
-    until: Value,
-    end: Value,
-) -> Value:
-    """Write how rows that begin get their first states; give the end of those that run."""
-    order, begins = arguments.pointers["order"], arguments.pointers["begin"]
-
-    def begins_now(values: list[Value]) -> Value:
-        # Behind the last row there is nothing to look at: the row before stands in for it.
-        last = code.add(end, -1)
-        inside = code.less(values[0], end)
-        position = code.builder.select(inside, values[0], last)
-        row = code.load_index(code.at(order, position, size=8))
-        begin = code.load_index(code.at(begins, row, size=8))
-        return code.builder.and_(inside, code.builder.icmp_signed("==", t, begin))
-
-    def enter(values: list[Value]) -> list[Value]:
-        row = code.load_index(code.at(order, values[0], size=8))
-        for state in arguments.plan.program.states:
-            source = arguments.ends("first", state.name)
-            target = homes[Home("state", state.name)]
-            _copy_row(code, row, state.type.width, source, target)
-        return [code.add(values[0], 1)]
-
-    return code.repeat(begins_now, enter, [until])[0]
-
-
-def _write_leaving(
-    code: Code,
-    arguments: Arguments,
-    homes: dict[Home, Rows],
-    t: Value,
-    first: Value,
-    until: Value,
-) -> Value:
-    """Write how the states of rows that have ended are kept; give the end of those that run."""
-    order, ends = arguments.pointers["order"], arguments.pointers["end"]
-
-    def has_ended(values: list[Value]) -> Value:
-        some = code.less(first, values[0])
-        position = code.builder.select(some, code.add(values[0], -1), first)
-        row = code.load_index(code.at(order, position, size=8))
-        end = code.load_index(code.at(ends, row, size=8))
-        return code.builder.and_(some, code.builder.not_(code.less(t, end)))
-
-    def leave(values: list[Value]) -> list[Value]:
-        position = code.add(values[0], -1)
-        row = code.load_index(code.at(order, position, size=8))
-        for state in arguments.plan.program.states:
-            source = homes[Home("state", state.name)]
-            target = arguments.ends("last", state.name)
-            _copy_row(code, row, state.type.width, source, target)
-        return [position]
-
-    return code.repeat(has_ended, leave, [until])[0]
-
-
-def _copy_row(code: Code, row: Value, width: int, source: Rows, target: Rows) -> None:
-    start = code.at(source.base, code.times(row, source.stride))
-    end = code.at(target.base, code.times(row, target.stride))
-
-    def body(unit: Value, _: list[Value]) -> list[Value]:
-        mask = code.mask(unit, width)
-        code.store(code.load(code.at(start, unit), mask), code.at(end, unit), mask)
-        return []
-
-    code.loop(0, width, body, step=code.lanes)
+    time = arguments.numbers["time"]
+    running, moves = code.loop(0, time, step, carry=[first, code.index(0)])
+    move(time, running, moves)  # rows without any step are in no step
+    code.loop(first, end, lambda position, _: write_nothing(code, arguments, position))

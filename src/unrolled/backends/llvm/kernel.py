@@ -16,7 +16,8 @@ from unrolled.backends.llvm.memory import Pool
 from unrolled.backends.llvm.plan import Plan, plan
 from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
 from unrolled.backends.llvm.target import Target, choose_target
-from unrolled.backends.llvm.threads import run_parallel
+from unrolled.backends.llvm.team import LINE
+from unrolled.backends.llvm.threads import run_parallel, team_functions
 from unrolled.errors import ShapeError
 from unrolled.ir import Program
 
@@ -27,6 +28,13 @@ NEAR = 1 << 17
 
 WORTH_SHARING = 1 << 15
 """Weights that take longer to pack than it takes to wake a thread."""
+
+
+WORTH_WAITING = 1 << 12
+"""Weights for each thread whose reading takes longer than a meeting of threads."""
+
+FEW_ROWS = 4
+"""Rows for each thread up to which they run all rows together."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,9 @@ class Kernel:
             table.matrix(f"fixed {value.name}", x if x.dim() > 1 else x.contiguous())
         outputs, before = self._outputs(table, time, batch, reverse)
         most = threads or torch.get_num_threads()
-        threads = max(1, min(most, batch))
-        parts = max(threads, min(batch, -(-batch // self.rows_near)))
+        team = self._team(table, batch, most)
+        threads = team or max(1, min(most, batch))
+        parts = 1 if team else max(threads, min(batch, -(-batch // self.rows_near)))
         if lengths is None:
             table.share_out(even_schedule(time, batch, parts))
         else:
@@ -130,6 +139,17 @@ class Kernel:
         width = self.layout.buffer_width + sum(self.layout.outputs.values())
         width += sum(value.type.width for value in self.program.inputs)
         return max(1, NEAR // (width * self.dtype.itemsize))
+
+    def _team(self, table: Table, batch: int, threads: int) -> int:
+        """Let threads share out the weights if there are few rows for each; give how many do."""
+        functions = team_functions()
+        team = min(threads, self.layout.packed_size // WORTH_WAITING)
+        if team < 2 or not 0 < batch <= threads * FEW_ROWS or functions is None:
+            return 0
+        for slot, address in zip(("count threads", "yield"), functions, strict=True):
+            table.set(slot, address)
+        table.buffer("rounds", torch.zeros(LINE * (team + 2), dtype=torch.int64))
+        return team
 
     def _check(
         self, given: Mapping[str, Mapping[str, Tensor]], before: Mapping[str, tuple[int, ...]]

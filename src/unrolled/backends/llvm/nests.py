@@ -19,7 +19,7 @@ from unrolled.backends.llvm.reductions import write_reduction
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
 
-ROOM_ROWS = 32
+ROOM_ROWS = 16
 """Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
 
 TOGETHER = 2
@@ -51,11 +51,16 @@ class Spot:
     sums: dict[Window, Value]  # the results of matmuls
 
 
-def write_nest(scene: Scene, first: Value, end: Value) -> None:
-    """Write a nest over the rows order[first] to order[end - 1]."""
+def pieces(nest: Nest, products: Sequence[Product]) -> int:
+    """Count the pieces that a nest is cut into: blocks of units where there are matmuls."""
+    return products[0].segments * products[0].panels if products else 1
+
+
+def write_piece(scene: Scene, piece: Value, first: Value, end: Value) -> None:
+    """Write one piece of a nest over the rows order[first] to order[end - 1]."""
     alone = scene.nest.alone
     if scene.products:
-        _write_blocks(scene, first, end)
+        _write_block(scene, piece, first, end)
     elif alone is not None:
         _write_reductions(scene, alone, first, end)
     else:
@@ -115,22 +120,18 @@ class Block:
     vectors: Value  # of units that there are
 
 
-def _write_blocks(scene: Scene, first: Value, end: Value) -> None:
-    """Write the loops over blocks of units and, in each, over as many rows as the room holds."""
+def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
+    """Write a block of units, and in it the loop over as many rows as the room holds."""
     code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
     columns = sum(product.columns for product in scene.products)
     room = code.room(ROOM_ROWS * columns)
+    segment = code.builder.udiv(number, code.index(one.panels))
+    before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
+    left = code.builder.sub(code.index(-(-one.width // code.lanes)), before)
+    vectors = code.least(left, one.tile.vectors)
+    block = Block(number, segment, code.times(before, code.lanes), vectors)
 
-    def blocks(number: Value, _: list[Value]) -> list[Value]:
-        segment = code.builder.udiv(number, code.index(one.panels))
-        before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
-        left = code.builder.sub(code.index(-(-one.width // code.lanes)), before)
-        vectors = code.least(left, one.tile.vectors)
-        block = Block(number, segment, code.times(before, code.lanes), vectors)
-        code.loop(first, end, lambda at, _: rows(block, at), step=ROOM_ROWS)
-        return []
-
-    def rows(block: Block, position: Value) -> list[Value]:
+    def rows(position: Value, _: list[Value]) -> list[Value]:
         until = code.least(code.add(position, ROOM_ROWS), end)
         column = 0
         for product in scene.products:
@@ -139,7 +140,7 @@ def _write_blocks(scene: Scene, first: Value, end: Value) -> None:
         _write_behind(scene, block, position, until, room)
         return []
 
-    code.loop(0, one.segments * one.panels, blocks)
+    code.loop(first, end, rows, step=ROOM_ROWS)
 
 
 def _write_passes(

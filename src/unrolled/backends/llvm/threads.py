@@ -5,6 +5,7 @@ to the OpenMP runtime that torch was loaded with. Waking its threads costs about
 """
 
 import ctypes
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -40,6 +41,21 @@ def run_python_threads(function: int, argument: int, threads: int) -> None:
 
 def _callable(function: int) -> Any:
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
+
+
+@cache
+def team_functions() -> tuple[int, int] | None:
+    """Give the addresses of two functions that threads need to run one thing together.
+
+    The first says how many threads there are, to each of them; the second lets another thread have
+    the processor. None: threads here may not wait for each other.
+    """
+    openmp, process = _openmp(), ctypes.CDLL(None) if os.name == "posix" else None
+    if openmp is None or process is None or not hasattr(openmp, "omp_get_num_threads"):
+        return None
+    functions = openmp.omp_get_num_threads, process.sched_yield
+    count, give_way = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)
+    return count, give_way
 
 
 @cache
