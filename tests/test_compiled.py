@@ -1,16 +1,18 @@
 """A compiled cell in PyTorch's world; that it computes what it should is in tests/compiler."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from unrolled import compiled
 from unrolled.cell import Cell
 from unrolled.compiled import CACHE
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
-from unrolled.zoo import GRU, LSTM
+from unrolled.zoo import GRU, LSTM, SRU, LayerNormLSTM
 
 
 def run(cell: nn.Module, xs: Tensor, **given: object) -> Tensor:
@@ -182,3 +184,46 @@ def test_a_layer_hidden_from_parameters_is_refused() -> None:
     cell.spare = [nn.Linear(3, 3)]  # pyright: ignore[reportArgumentType]
     with pytest.raises(CaptureError, match="an item of an nn.ModuleList"):
         run(cell, torch.zeros(3, 1, 3))
+
+
+class Shared(Cell):
+    """The map of its input is read by the loop and after it, and so is the input itself."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.U = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)
+        self.V = nn.Linear(inputs, hidden)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        read = self.W(x)
+        h = torch.tanh(read + self.U(h) * x.mean(-1, keepdim=True))
+        return h * read + self.V(x), h
+
+
+@pytest.mark.parametrize("backend", ["interpreter", "llvm"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("kind", [LSTM, SRU, LayerNormLSTM, Shared])
+def test_many_rows_are_run_as_few_are(
+    kind: Callable[[int, int], Cell], ragged: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, batch = kind(6, 10).double(), compiled.MANY_ROWS * torch.get_num_threads()
+    xs = torch.randn(5, batch, 6, dtype=torch.float64, requires_grad=True)
+    lengths, resets = torch.arange(batch) % 6 if ragged else None, torch.rand(5, batch) < 0.2
+    results = []
+    for backend_of_one, many in ((backend, batch), (backend, batch + 1), ("eager", 1)):
+        monkeypatch.setattr(compiled, "MANY_ROWS", many / torch.get_num_threads())
+        ys, last, states = unroll(
+            cell, xs, lengths=lengths, resets=resets, backend=backend_of_one, return_states=True
+        )
+        values = (ys, *last.values(), *states.values())
+        total = torch.cat([value.sin().flatten() for value in values]).sum()
+        results.append((ys, *torch.autograd.grad(total, [xs, *cell.parameters()])))
+    for found in results[:2]:
+        torch.testing.assert_close(found, results[2])
+
+
+def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "MANY_ROWS", 0)
+    cell = LSTM(2, 2).double()
+    xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)

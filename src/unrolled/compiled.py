@@ -31,6 +31,9 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
+MANY_ROWS = 16
+"""Rows for each thread from which on reading a matrix costs less than what is done with it."""
+
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
     """Run a cell's step as a program, on a backend that runs programs.
@@ -68,7 +71,10 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     _refuse(step, call)
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
-    lowered, batch = compiled.lowered, call.xs.shape[1]
+    batch = call.xs.shape[1]
+    if not is_traced(call.xs) and batch >= MANY_ROWS * torch.get_num_threads():
+        compiled = compiled.for_many_rows
+    lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros
     given = {name: found.tensor(path) for name, path in lowered.tensors.items()}

@@ -278,6 +278,9 @@ def _gradient(
         return sums[gradient.right]
     if gradient.how == "scalar":
         return right.sum()
+    if gradient.how in ("operand", "operand of turned"):
+        matrix = given[gradient.left]
+        return _by_blocks(right, matrix if gradient.how == "operand of turned" else matrix.mT)
     left, matrix = _flat(known[gradient.left]), given[gradient.of]
     right = _flat(right)
     if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
@@ -285,6 +288,14 @@ def _gradient(
     blocks, k, n = matrix.shape
     by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
     return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
+
+
+def _by_blocks(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply rows (time, batch, width) with a matrix, or each of their blocks with its own."""
+    if matrix.dim() == 2:
+        return rows @ matrix
+    blocks, k, _ = matrix.shape
+    return torch.einsum("tbik,ikn->tbin", rows.unflatten(2, (blocks, k)), matrix).flatten(2)
 
 
 def _flat(sequence: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from unrolled.loop import Loop
 HEAD = """program float64
 input  a: rows 6
 input  b: rows 6
+input  e: rows 4
 state  h: rows 6
 fixed  U: 6x4
 fixed  R: 2x3x2
@@ -31,6 +32,12 @@ BINARY += "y = {op} d_3, 0.5 : rows 6"
 COMPARE = "m = {op} a, b : mask 6\ny = where m, a, b : rows 6"
 LOGIC = "m = gt a, 0.0 : mask 6\nn = lt b, 0.0 : mask 6\no = {op} m, n : mask 6\n"
 LOGIC += "y = where o, a, b : rows 6"
+PRODUCT = "c = matmul a, U : rows 4\nd = matmul b, R : rows 4\nf = tanh a : rows 6\n"  # of inputs
+PRODUCT += "g = matmul f, U : rows 4\nk = matmul f, R : rows 4\n"  # of what is computed
+PRODUCT += "l = mul c, d : rows 4\nm = mul g, k : rows 4\ny = add l, m : rows 4"
+TURNED = "c = matmul_t a, V : rows 4\nd = matmul_t e, R : rows 6\nf = matmul_t c, R : rows 6\n"
+TURNED += "g = tanh a : rows 6\nk = matmul_t g, V : rows 4\nl = matmul_t k, R : rows 6\n"
+TURNED += "m = mul d, f : rows 6\ny = mul m, l : rows 6"
 
 BODIES: dict[Op, str] = {
     **{op: UNARY for op in (Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.ROUND, Op.EXP, Op.EXPM1)},
@@ -45,8 +52,8 @@ BODIES: dict[Op, str] = {
     **{op: LOGIC for op in (Op.AND, Op.OR)},
     Op.NOT: "m = gt a, 0.0 : mask 6\nn = not m : mask 6\ny = where n, a, b : rows 6",
     Op.WHERE: "m = gt a, 0.0 : mask 6\nc = where m, b, v : rows 6\ny = where m, c, 2.0 : rows 6",
-    Op.MATMUL: "c = matmul a, U : rows 4\nd = matmul b, R : rows 4\ny = mul c, d : rows 4",
-    Op.MATMUL_T: "c = matmul_t a, V : rows 4\nd = matmul_t c, R : rows 6\ny = mul d, b : rows 6",
+    Op.MATMUL: PRODUCT,
+    Op.MATMUL_T: TURNED,
     Op.SUM: "c = sum[2, 3, 1] a : rows 2\ny = mul c, c : rows 2",
     Op.MAX: "c = max[1, 3, 2] a : rows 2\ny = mul c, c : rows 2",
     Op.EXPAND: "c = expand[2, 2, 3] a : rows 12\ny = mul c, c : rows 12",

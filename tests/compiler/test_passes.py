@@ -20,7 +20,7 @@ from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join, side_by_side
 from unrolled.compiler.lower import lower
 from unrolled.compiler.memory import memory
-from unrolled.compiler.narrow import narrow
+from unrolled.compiler.narrow import NARROW, narrow
 from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
 from unrolled.compiler.simplify import simplify
@@ -116,6 +116,22 @@ def test_what_no_state_needs_waits_until_after_the_loop() -> None:
         for part in (parts.kept, parts.sunk)
     ]
     assert maps == [[4 + 4], [3 + 3]]
+
+
+def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:
+    kept = {}
+    for inputs in (NARROW, NARROW + 1):
+        compiled = compile_cell(GRU(inputs, 50), torch.zeros(2, inputs))
+        for name, one in (("few", compiled), ("many", compiled.for_many_rows)):
+            linear = torch.ops.aten.linear.default
+            kept[inputs, name] = sum(node.target is linear for node in one.parts.kept)
+        assert (compiled.for_many_rows is compiled) == (inputs > NARROW)
+    assert kept == {
+        (NARROW, "few"): 1,
+        (NARROW, "many"): 2,
+        (NARROW + 1, "few"): 1,
+        (NARROW + 1, "many"): 1,
+    }
 
 
 def test_a_bias_that_more_than_the_loop_reads_stays_with_its_map() -> None:

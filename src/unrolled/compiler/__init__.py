@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from threading import RLock
 
 import torch
@@ -37,6 +38,15 @@ class Compiled:
     programs: dict[tuple[bool, bool], tuple[Program, Training]] = field(default_factory=dict)
     kernels: dict[Hashable, object] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
+
+    @cached_property
+    def for_many_rows(self) -> "Compiled":
+        """The same for batches of many rows: products of narrow inputs are in the loop."""
+        try:
+            found = run_apart(lambda: _lowered(self.captured, products=True))
+        except CaptureError:
+            return self
+        return self if len(found.parts.hoisted) == len(self.parts.hoisted) else found
 
     def program(self, *, resets: bool, states: bool) -> tuple[Program, Training]:
         """Give the program alone, and with its backward.
@@ -97,16 +107,16 @@ def compile_cell(
     """
     captured = capture(cell, x, state, constants)
     try:
-        return _lowered(captured, narrowed=True)
+        return _lowered(captured)
     except CaptureError:  # of what was taken into the loop, or of what was there before
         return _lowered(captured, narrowed=False)
 
 
-def _lowered(captured: Step, *, narrowed: bool) -> Compiled:
+def _lowered(captured: Step, *, narrowed: bool = True, products: bool = False) -> Compiled:
     step = join(captured)
     parts = partition(step)
     if narrowed:
-        step, parts = bias(step, narrow(step, parts))
+        step, parts = bias(step, narrow(step, parts, products=products))
     return Compiled(captured, parts, lower(step, parts))
 
 

@@ -21,11 +21,14 @@ class Gradient:
 
     ``sequence``: it is `right` itself; ``constant``: the sum of `right` over time; ``vector``: its
     sum over time and batch; ``scalar``: the sum of all of it; ``matrix``: the product of `left` and
-    `right`, summed over time and batch, block by block.
+    `right`, summed over time and batch, block by block; ``operand``: the product of `right` with
+    the given matrix `left` turned over; ``operand of turned``: with the matrix as it is.
     """
 
     of: str
-    how: Literal["sequence", "constant", "vector", "scalar", "matrix"]
+    how: Literal[
+        "sequence", "constant", "vector", "scalar", "matrix", "operand", "operand of turned"
+    ]
     right: str
     left: str = ""
 
@@ -94,6 +97,7 @@ class _Backward:
             self.prefix = f"d{self.prefix}"
         self.types: dict[str, Type] = dict(program.types)
         self.by_name = {operation.name: operation for operation in program.body}
+        self.inputs = {value.name for value in program.inputs}
         self.body: list[Operation] = []
         self.read: dict[str, Value] = {}
         self.masks: dict[str, str] = {}
@@ -238,6 +242,9 @@ class _Backward:
             return
         if operation.op in (Op.MATMUL, Op.MATMUL_T):
             self._matrix(operation, gradient)
+            if operation.operands[0] in self.inputs:
+                self._of_input(operation, gradient)
+                return
         result = Term(self, self._known(operation.name), operation.attributes)
         operands = [Term(self, self._known(o)) for o in operation.operands]
         passed = ADJOINT[operation.op](gradient, result, *operands)
@@ -267,6 +274,12 @@ class _Backward:
         sides = (value, str(gradient.operand))
         left, right = sides if operation.op is Op.MATMUL else sides[::-1]
         self.gradients.append(Gradient(matrix, "matrix", right, left))
+
+    def _of_input(self, operation: Operation, gradient: Term) -> None:
+        """Leave the gradient of an input before a matrix to a product after the loop."""
+        value, matrix = map(str, operation.operands)
+        how = "operand" if operation.op is Op.MATMUL else "operand of turned"
+        self.gradients.append(Gradient(value, how, str(gradient.operand), matrix))
 
     def _known(self, operand: Operand) -> Operand:
         """Give a forward value as an operand; masks are not stored but made again."""

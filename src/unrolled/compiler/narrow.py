@@ -14,8 +14,11 @@ from unrolled.compiler.partition import Parts, is_size
 from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step, features
 
+NARROW = 64
+"""The most numbers of a value whose product with a parameter may be in the loop for many rows."""
 
-def narrow(step: Step, parts: Parts) -> Parts:
+
+def narrow(step: Step, parts: Parts, *, products: bool = False) -> Parts:
     """Take operations into the loop that cost more around it.
 
     `partition` takes out of the loop all that it can. But around the loop each operation writes
@@ -27,10 +30,13 @@ def narrow(step: Step, parts: Parts) -> Parts:
     Args:
         step: the captured step.
         parts: its parts.
+        products: whether products of narrow inputs with parameters go into the loop too. For many
+            rows they cost no more there, and what they give, wider as a rule, is neither written
+            nor read; for a few, the loop would read one more matrix at every step.
 
     Returns:
-        The parts, with more in `kept`. Products with parameters stay outside: for all steps at once
-        they are far cheaper than in the loop.
+        The parts, with more in `kept`. Other products with parameters stay outside: for all steps
+        at once they are far cheaper than in the loop.
 
     Example:
         >>> from unrolled.compiler.capture import capture
@@ -42,7 +48,7 @@ def narrow(step: Step, parts: Parts) -> Parts:
         aten.mul.Tensor aten.add.Tensor
         aten.sigmoid.default aten.sub.Tensor aten.mul.Tensor aten.mul.Tensor aten.add.Tensor
     """
-    border = _Border(step, parts)
+    border = _Border(step, parts, products)
     for node in (*step.before, *step.nodes):
         if border.goes_in_behind(node):
             border.take(node)
@@ -65,8 +71,8 @@ def narrow(step: Step, parts: Parts) -> Parts:
 class _Border:
     """What is in the loop so far, and what passes its border."""
 
-    def __init__(self, step: Step, parts: Parts) -> None:
-        self.step = step
+    def __init__(self, step: Step, parts: Parts, products: bool) -> None:
+        self.step, self.products = step, products
         self.inside = {*step.before, *parts.kept}
         self.hoisted, self.sunk = {step.x, *parts.hoisted}, set(parts.sunk)
         self.prices: dict[Node, int] = {}
@@ -144,7 +150,9 @@ class _Border:
             return False
         rows = [operand for operand in _operands(node) if _has_rows(operand)]
         if node.target in PRODUCTS and len(rows) < len(_operands(node)):
-            return False
+            narrow = len(rows) == 1 and _width(rows[0]) <= NARROW
+            if not (self.products and narrow and node in self.hoisted):
+                return False
         return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
 
 
