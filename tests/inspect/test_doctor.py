@@ -168,6 +168,27 @@ def test_a_forget_bias_that_should_start_at_1(cell: CellFactory, gate: str, bias
     assert found(model) == []
 
 
+@pytest.mark.parametrize("short", [0, 1], ids=["below", "above"])
+def test_what_one_layer_of_a_stack_forgets_another_keeps(short: int) -> None:
+    model = lstm(5.0, layers=2)
+    forgetful = model.cells[short].get_parameter("W_f.bias")
+    nn.init.zeros_(forgetful)
+    assert found(model, lag=60) == []
+    for cell in model.cells:
+        nn.init.zeros_(cell.get_parameter("W_f.bias"))
+    findings = found(model, lag=60)
+    assert {f.illness for f in findings} == {"vanishing", "forget bias", "lag"}
+    assert {f.where.split(":")[0] for f in findings} == {"layer 0", "layer 1"}
+
+
+def test_what_one_direction_forgets_the_other_does_not_keep() -> None:
+    model = Recurrent(zoo.LSTM, INPUTS, HIDDEN, layers=2, bidirectional=True, backend="eager")
+    for number, cell in enumerate(model.cells):
+        nn.init.constant_(cell.get_parameter("W_f.bias"), 0.0 if number % 2 else 5.0)
+    findings = [f for f in found(model) if f.illness == "vanishing"]
+    assert [f.where for f in findings] == ["layer 0 backwards", "layer 1 backwards"]
+
+
 def test_a_known_lag() -> None:
     finding = only(found(lstm(3.0), lag=400), "lag")
     assert finding.evidence["longest half-life"] < 100

@@ -6,10 +6,11 @@ from torch import nn
 from unrolled import Recurrent, zoo
 from unrolled.inspect.doctor import examine, treat
 from unrolled.inspect.findings import Finding
-from unrolled.inspect.looks import looking
-from unrolled.inspect.page import Page, Table, render
+from unrolled.inspect.looks import Looked, looking
+from unrolled.inspect.page import Page, Section, Table, render
 from unrolled.inspect.pictures import sections
 from unrolled.inspect.positions import loss_by_position
+from unrolled.inspect.reading import looks
 from unrolled.layers.attending import Bahdanau, Luong
 
 
@@ -54,3 +55,19 @@ def test_attention_is_seen_after_the_recurrence_and_inside_it() -> None:
         assert weights is not None
         torch.testing.assert_close(seen[0].weights[:5], weights.detach())
         assert 1 <= seen[0].breadth[:, 1].min() and seen[0].breadth[:, 1].max() <= 4
+
+
+def test_a_single_look_goes_over_nothing_again() -> None:
+    for steps in (1, 2):
+        looked = Looked("pooling", torch.full((steps, 3, 4), 0.25), torch.ones(3, 4).bool())
+        html = render(Page("", "", sections=[Section("", list(looks([looked], None)))]))
+        assert "nan%" not in html and ("gone over again" in html) == (steps > 1)
+
+
+def test_the_interval_of_a_loss_is_a_band() -> None:
+    layers = Recurrent(zoo.Elman, 3, 5, backend="eager")
+    seen = examine(lambda: layers(torch.randn(4, 2, 3))[0].pow(2).mean(), layers)
+    for rows in (1, 3):
+        losses = loss_by_position(torch.rand(4, rows))
+        html = render(Page("", "", sections=sections(seen, [], (), losses)))
+        assert ("95 % interval of the mean" in html) == (rows > 1)

@@ -91,6 +91,26 @@ def test_ragged_rows_are_averaged_over_those_that_run() -> None:
     close(found.mean("h")[4:], found.norms["h"][4:, 0])
 
 
+def test_layers_of_drop_ins_have_their_places() -> None:
+    parts = {"below": GRU(4, 6), "above": GRU(6, 6, 2, bidirectional=True)}
+    model = torch.nn.ModuleDict(parts)
+    for part in parts.values():
+        part.backend = "eager"
+
+    def run() -> torch.Tensor:
+        below = model["below"](model["below"](torch.randn(TIME, BATCH, 4))[0][..., :4])[0]
+        return model["above"](below)[0]
+
+    found = record(run, model, gradients=False, measure_gates=False).recurrences
+    above = ["layer 0", "layer 0 backwards", "layer 1", "layer 1 backwards"]
+    names = ["below layer 0", "below layer 0, call 2", *(f"above {name}" for name in above)]
+    assert [r.name for r in found] == names
+    stacks = ["below", "below, call 2", "above", "above backwards", "above", "above backwards"]
+    assert [r.stack for r in found] == stacks
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in parts.values())
+    assert record(run).recurrences[2].name == "GRU, call 3"
+
+
 def test_a_model_computes_the_same_while_it_is_recorded() -> None:
     layers = Recurrent(CELLS["GRU"], 4, 6, layers=2, bidirectional=True)
     xs = torch.randn(TIME, BATCH, 4)

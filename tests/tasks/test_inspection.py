@@ -63,17 +63,28 @@ def watcher(tmp_path: Path, said: StringIO) -> Watcher:
 def test_what_is_wrong_is_said_once_and_stands_in_the_report(
     watcher: Watcher, said: StringIO
 ) -> None:
-    for step in (10, 20):
+    for step in (10, 20, 30):
         watcher.look(range(16), step, seconds=1e9)
     assert said.getvalue().count("layer 0 forgets") == 1
     (found,) = findings_of(watcher.run)
-    assert (found["step"], found["illness"], found["where"]) == (10, "vanishing", "layer 0")
+    assert (found["step"], found["illness"], found["where"]) == (20, "vanishing", "layer 0")
     again = Watcher(watcher.task, watcher.run, watcher.progress)  # as after a kill
-    again.look(range(16), 30, seconds=1e9)
+    for step in (40, 50):
+        again.look(range(16), step, seconds=1e9)
     assert len(findings_of(watcher.run)) == 1
     watcher.run.log({"step": 10, "epoch": 1.0, "error": 0.5, "train_loss": 1.0})
     blocks = learning(watcher.run, Standing(best={"error": 0.5}), {"error": "error"})
     assert "layer 0 forgets" in str(blocks[-1])
+
+
+def test_a_memory_that_grows_is_said_once_it_no_longer_does(watcher: Watcher) -> None:
+    matrix = watcher.task.model.cells[0].get_parameter("U.weight")
+    for step, growth in ((10, 0.1), (20, 5.0), (30, 1.8), (40, 1.0)):
+        assert findings_of(watcher.run) == []
+        with torch.no_grad():
+            matrix.mul_(growth)
+        watcher.look(range(16), step, seconds=1e9)
+    assert [found["step"] for found in findings_of(watcher.run)] == [40]
 
 
 def test_a_look_leaves_everything_as_it_was(watcher: Watcher) -> None:
@@ -95,7 +106,8 @@ def test_looks_take_little_of_the_time(watcher: Watcher) -> None:
 
 
 def test_a_file_of_findings_may_end_in_half_a_line(watcher: Watcher) -> None:
-    watcher.look(range(16), 10, seconds=1.0)
+    for step in (10, 20):
+        watcher.look(range(16), step, seconds=1e9)
     with (watcher.run.path / "findings.jsonl").open("ab") as file:
         file.write(b'{"step": 1')
     assert len(findings_of(watcher.run)) == 1

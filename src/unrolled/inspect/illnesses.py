@@ -84,23 +84,21 @@ def exploding(examination: Examination) -> Iterator[Finding]:
 
 def vanishing(examination: Examination) -> Iterator[Finding]:
     """A gradient that is lost on its way back through time."""
-    for examined in _reached(examination):
-        reached, steps = examined.reach(VANISHED)
-        if reached < REACH * steps:
-            gate = next((g for g in examined.recurrence.gates.values() if g.keeps), None)
-            yield Finding(
-                "vanishing",
-                f"{examined.name} forgets: its last state reaches back {reached:.0f} of "
-                f"{steps:.0f} steps",
-                f"Further back than that, the gradient is below {VANISHED:.0%} of what it is at "
-                "the last step: what the task needs from there cannot be learnt.",
-                "Use a gated cell such as LSTM or GRU, or start the recurrent matrix orthogonal."
-                if gate is None
-                else f"If the task needs more, start the bias of {gate.name} at {_open(gate)}, or "
-                "shorten the way: attention, or fewer steps.",
-                {"reach": reached, "steps": steps},
-                examined.name,
-            )
+    for examined, reached, steps in _forgetful(examination):
+        gate = next((g for g in examined.recurrence.gates.values() if g.keeps), None)
+        yield Finding(
+            "vanishing",
+            f"{examined.name} forgets: its last state reaches back {reached:.0f} of "
+            f"{steps:.0f} steps",
+            f"Further back than that, the gradient is below {VANISHED:.0%} of what it is at "
+            "the last step: what the task needs from there cannot be learnt.",
+            "Use a gated cell such as LSTM or GRU, or start the recurrent matrix orthogonal."
+            if gate is None
+            else f"If the task needs more, start the bias of {gate.name} at {_open(gate)}, or "
+            "shorten the way: attention, or fewer steps.",
+            {"reach": reached, "steps": steps},
+            examined.name,
+        )
 
 
 def saturated(examination: Examination) -> Iterator[Finding]:
@@ -145,10 +143,9 @@ def dead(examination: Examination) -> Iterator[Finding]:
 
 def forget_bias(examination: Examination) -> Iterator[Finding]:
     """A gate that should keep its state and starts closed, where memory is short."""
-    for examined in _reached(examination):
-        reached, steps = examined.reach(VANISHED)
+    for examined, reached, steps in _forgetful(examination):
         for gate in examined.recurrence.gates.values():
-            if gate.bias is None or gate.half_lives is None or reached >= REACH * steps:
+            if gate.bias is None or gate.half_lives is None:
                 continue
             bias, half_life = float(gate.bias.mean()), float(gate.half_lives.median())
             if gate.closed_by * bias < OPEN:
@@ -160,31 +157,34 @@ def forget_bias(examination: Examination) -> Iterator[Finding]:
                     f"after {half_life:.2g} steps, before anything is learnt from further back.",
                     f"Start the bias of {gate.name} at {_open(gate)} (Gers et al. 2000; "
                     "Jozefowicz et al. 2015); the LSTM of unrolled.zoo does.",
-                    {"bias": bias, "half-life": half_life, "steps": steps},
+                    {"bias": bias, "half-life": half_life, "reach": reached, "steps": steps},
                     f"{examined.name}: {gate.name}",
                 )
 
 
 def chrono(examination: Examination) -> Iterator[Finding]:
-    """A known lag that no unit's memory spans."""
+    """A known lag that no unit's memory spans, in this layer or another of its stack."""
     lag = examination.lag or 0
-    for examined in examination.recurrences:
-        for gate in examined.recurrence.gates.values():
-            if gate.half_lives is None or not lag:
-                continue
-            longest = float(gate.half_lives.max())
-            if longest < KEPT * lag:
-                sign = "" if gate.closed_by > 0 else "-"
-                yield Finding(
-                    "lag",
-                    f"{examined.name}: no unit keeps {gate.keeps} for the {lag} steps of the task",
-                    f"The longest half-life of a unit is {longest:.2g} steps.",
-                    f"Start the bias of {gate.name} at {sign}log(u), u uniform from 1 to "
-                    f"{lag - 1}, drawn for each unit, and that of an input gate at its negative "
-                    "(chrono initialisation, Tallec & Ollivier 2018, arXiv:1804.11188).",
-                    {"longest half-life": longest, "lag": lag},
-                    f"{examined.name}: {gate.name}",
-                )
+    found = [
+        (examined, gate, float(gate.half_lives.max()))
+        for examined in examination.recurrences
+        for gate in examined.recurrence.gates.values()
+        if gate.half_lives is not None and lag
+    ]
+    spanned = {e.recurrence.stack for e, _, longest in found if longest >= KEPT * lag}
+    for examined, gate, longest in found:
+        if examined.recurrence.stack not in spanned:
+            sign = "" if gate.closed_by > 0 else "-"
+            yield Finding(
+                "lag",
+                f"{examined.name}: no unit keeps {gate.keeps} for the {lag} steps of the task",
+                f"The longest half-life of a unit is {longest:.2g} steps.",
+                f"Start the bias of {gate.name} at {sign}log(u), u uniform from 1 to "
+                f"{lag - 1}, drawn for each unit, and that of an input gate at its negative "
+                "(chrono initialisation, Tallec & Ollivier 2018, arXiv:1804.11188).",
+                {"longest half-life": longest, "lag": lag},
+                f"{examined.name}: {gate.name}",
+            )
 
 
 def diverging(examination: Examination) -> Iterator[Finding]:
@@ -222,6 +222,17 @@ ILLNESSES: dict[str, Callable[[Examination], Iterator[Finding]]] = {
 def _reached(examination: Examination) -> Iterator[Examined]:
     """Give the recurrences whose reach can be judged."""
     return (examined for examined in examination.recurrences if examined.judged)
+
+
+def _forgetful(examination: Examination) -> Iterator[tuple[Examined, float, float]]:
+    """Give recurrences that reach back less than they should, how far, and how far they could.
+
+    A layer whose neighbour in the stack reaches far enough is none of them: what it has forgotten
+    the other one keeps, and lower layers of a healthy stack often see to what is near.
+    """
+    found = [(examined, *examined.reach(VANISHED)) for examined in _reached(examination)]
+    kept = {e.recurrence.stack for e, reached, steps in found if reached >= REACH * steps}
+    return (one for one in found if one[0].recurrence.stack not in kept)
 
 
 def _clip(examination: Examination, examined: Examined) -> float:

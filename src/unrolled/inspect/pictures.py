@@ -192,12 +192,19 @@ def _positions(positions: PositionLoss | None) -> Iterator[page.Block]:
         return
     steps = list(range(1, len(positions.mean) + 1))
     ends = [i if i and math.isfinite(i.low) else None for i in positions.intervals]
-    series = [
-        figures.Series("mean", steps, positions.mean.tolist()),
-        figures.Series("95 %, low", steps, [i.low if i else math.nan for i in ends]),
-        figures.Series("95 %, high", steps, [i.high if i else math.nan for i in ends]),
-    ]
-    chart = figures.line_chart(series, x_label="position", y_label="loss", title="Loss by position")
+    band = figures.Band(
+        "95 % interval of the mean",
+        steps,
+        [i.low if i else math.nan for i in ends],
+        [i.high if i else math.nan for i in ends],
+    )
+    chart = figures.line_chart(
+        [figures.Series("mean", steps, positions.mean.tolist())],
+        x_label="position",
+        y_label="loss",
+        title="Loss by position",
+        bands=[band] * any(ends),
+    )
     highest = int(positions.mean.nan_to_num(nan=-math.inf).argmax())
     yield page.Figure(
         chart,

@@ -37,7 +37,8 @@ def looks(
             f"of {one.weights.shape[2]} places on average; one that spreads over all of them has "
             "not found out where to look."
         )
-        yield from _coverage(one, ends, places)
+        if max(ends) > 1:  # a single look, such as one that pools, goes over nothing again
+            yield from _coverage(one, ends, places)
 
 
 def _names(looked: Looked, reads: Sequence[Read]) -> tuple[Read | None, Read | None]:
@@ -89,7 +90,8 @@ def _coverage(looked: Looked, ends: Sequence[int], places: Read | None) -> Itera
     found = alignment(looked.weights, ends, sources=looked.visible.sum(1))
     columns = ["sequence", "hardly read", "read again", "gone over again", "never goes back"]
     rows = [_read(found, row, places) for row in range(min(MAPS, len(ends)))]
-    yield page.Table("What was read of each sequence, all its steps together", columns, rows)
+    title = "What was read of each sequence, all its steps together"
+    yield page.Table(title, columns, rows, columns[3:])
     unread, again = float(found.unread.nanmean()), float(found.repetition.nanmean())
     yield page.Prose(
         f"A place is hardly read if all looks together gave it less than {READ:g} of one, and read "

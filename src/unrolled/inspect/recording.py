@@ -22,7 +22,7 @@ from unrolled.errors import CaptureError, ConfigError
 from unrolled.inspect.gates import Gate, gates
 from unrolled.inspect.nonfinite import NonFinite, first_non_finite
 from unrolled.inspect.opened import Opened, widths
-from unrolled.layers.recurrent import Recurrent
+from unrolled.inspect.places import Places
 
 LOOPS = ("torch", "eager")  # rows that autograd can follow from step to step
 
@@ -41,6 +41,7 @@ class Recurrence:
     last: State  # after each sequence's own last step, (batch, *size); autograd follows it
     leaves: "Leaves | None"  # what gradients are taken by
     resets: Tensor | None = None  # (time, batch) bool: the state begins anew before these steps
+    stack: str = ""  # the same for layers of one direction that read one another
 
     @property
     def time(self) -> int:
@@ -154,7 +155,7 @@ def record(
         The recording.
 
     Example:
-        >>> from unrolled import zoo
+        >>> from unrolled import Recurrent, zoo
         >>> layers = Recurrent(zoo.GRU, 3, 5, layers=2)
         >>> seen = record(lambda: layers(torch.randn(7, 2, 3)), layers)
         >>> [r.name for r in seen.recurrences]
@@ -164,15 +165,16 @@ def record(
         torch.Size([7, 2, 5])
     """
     notes: list[Recurrence] = []
-    names = _Names(model)
+    places = Places(model)
 
     def note(row: str, run_row: Backend, cell: Cell, call: Call) -> Result:
         wanted = gradients and torch.is_grad_enabled() and call.xs.shape[0] > 0
         result, leaves = _run(row, run_row, cell, replace(call, keep_states=True), wanted)
         assert result.states is not None
         seen = tuple(s.detach() for s in result.states)
+        place = places.of(cell)
         recurrence = Recurrence(
-            name=names.of(cell),
+            name=place.name,
             cell=type(cell).__name__,
             backend=row,
             states=dict(zip(cell.states, seen, strict=True)),
@@ -182,11 +184,12 @@ def record(
             last=dict(zip(cell.states, result.state, strict=True)),
             leaves=leaves,
             resets=call.resets,
+            stack=place.stack,
         )
         notes.append(recurrence)
         return result if call.keep_states else replace(result, states=None)
 
-    with _listening(note):
+    with _listening(note), places.followed():
         result = run()
     return Recording(result, tuple(notes))
 
@@ -268,26 +271,3 @@ def _run_loop(run_row: Backend, cell: Cell, call: Call) -> tuple[Result, Leaves 
         missing // len(cell.states)
     )
     return result, Leaves(tuple(found), cell.states, whole=False)
-
-
-class _Names:
-    """Names cells by their places in a model, each call of one anew."""
-
-    def __init__(self, model: nn.Module | None) -> None:
-        self.known: dict[int, str] = {}
-        self.calls: dict[str, int] = {}
-        modules = [] if model is None else list(model.named_modules())
-        for path, module in modules:
-            if isinstance(module, Recurrent):
-                for number, cell in enumerate(module.cells):
-                    layer, back = divmod(number, module.directions)
-                    where = f"layer {layer}{' backwards' if back else ''}"
-                    self.known[id(cell)] = f"{path} {where}".strip()
-        for path, module in modules:
-            if isinstance(module, Cell):
-                self.known.setdefault(id(module), path or type(module).__name__)
-
-    def of(self, cell: Cell) -> str:
-        name = self.known.get(id(cell), type(cell).__name__)
-        self.calls[name] = self.calls.get(name, 0) + 1
-        return name if self.calls[name] == 1 else f"{name}, call {self.calls[name]}"

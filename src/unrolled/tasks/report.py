@@ -40,7 +40,7 @@ def learning(
     loss = figures.line_chart(
         [series("training loss", "train_loss")],
         x_label="epoch",
-        y_label=f"nats a {unit}",
+        y_label=f"nats {'an' if unit[0] in 'aeiou' else 'a'} {unit}",
         title="Training loss",
     )
     return [

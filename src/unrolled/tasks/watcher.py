@@ -23,6 +23,7 @@ from unrolled.tasks.run import Run
 ROWS = 8  # of a batch that is looked at
 SHARE = 0.02  # of the training's time that looks may take, after the first
 FILE = "findings.jsonl"
+MEMORY = {"vanishing", "forget bias"}  # illnesses that a training may be about to heal
 
 
 class Watcher:
@@ -40,6 +41,7 @@ class Watcher:
     def __init__(self, task: Trainable[Any], run: Run, progress: Progress) -> None:
         self.task, self.run, self.progress = task, run, progress
         self.known = {(found["illness"], found["where"]) for found in findings_of(run)}
+        self.reached: dict[tuple[str, str], float] = {}
         self.spent = self.last = 0.0
 
     def look(self, batch: Sequence[int], step: int, seconds: float) -> None:
@@ -54,7 +56,8 @@ class Watcher:
             return
         begun = time.monotonic()
         for found in self.examined(batch[:ROWS]):
-            self._note(found, step)
+            if not self._heals(found):
+                self._note(found, step)
         self.last = time.monotonic() - begun
         self.spent += self.last
 
@@ -72,6 +75,18 @@ class Watcher:
         finally:
             task.model.train(training)
             task.carry(kept)
+
+    def _heals(self, found: Finding) -> bool:
+        """Whether it is a memory that reaches further than at the last look, or was never seen.
+
+        Fresh gates forget within some steps; in a healthy training they open little by little.
+        """
+        if found.illness not in MEMORY:
+            return False
+        key, reach = (found.illness, found.where), found.evidence["reach"]
+        before = self.reached.get(key, -1.0)
+        self.reached[key] = reach
+        return reach > before
 
     def _note(self, found: Finding, step: int) -> None:
         if (found.illness, found.where) in self.known:
