@@ -1,5 +1,7 @@
 """The page about a classifier: how it learnt, what it takes for what, what it gets wrong."""
 
+from pathlib import Path
+
 import numpy as np
 
 from unrolled.inspect import figures, page
@@ -108,7 +110,7 @@ def _mistakes(evaluation: Evaluation) -> page.Block:
     wrong.sort(key=lambda i: -probabilities[i, best[i]])
     rows = [
         (
-            _shown(evaluation.items[i].content) or evaluation.items[i].where,
+            _shown(evaluation.items[i].content) or Path(evaluation.items[i].where).name,
             names[evaluation.truth[i]],
             names[best[i]],
             f"{probabilities[i, best[i]]:.1%}",
