@@ -255,6 +255,17 @@ def test_a_change_of_an_argument_is_named() -> None:
         capture(ChangesState(), torch.zeros(2, 5))
 
 
+def test_a_write_that_no_graph_has_is_named_with_its_line() -> None:
+    class Spreads(Cell):
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            h = h + x
+            h.expand(1, *h.shape).mul_(2)
+            return h, h
+
+    with pytest.raises(CaptureError, match=r"captured: it writes in place through expand\n.*mul_"):
+        capture(Spreads(h=5), torch.zeros(2, 5))
+
+
 def test_a_mode_without_the_obstacle_is_captured() -> None:
     assert "dropout" not in str(capture(Drops().eval(), torch.zeros(2, 5)))
     assert "batch_norm" in str(capture(Normalises().eval(), torch.zeros(2, 5)))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from unrolled.compiler.blame import Unrecordable
+
 if TYPE_CHECKING:
     from unrolled.compiler.recorder import Recorder
 
@@ -112,7 +114,7 @@ class Aliases:
             self.writes[id(target)] = self.writes.get(id(target), 0) + 1
         else:
             if view.func not in INTO:
-                raise NotImplementedError(f"it writes in place through {_name(view.func)}")
+                raise Unrecordable(f"it writes in place through {_name(view.func)}")
             into = INTO[view.func](view, value)
             self._put(view.base, into)
         self.latest[id(target)] = self.now(value)
@@ -155,7 +157,7 @@ def _twin(func: OpOverload) -> OpOverload:
             for op in () if packet is None else (getattr(packet, o) for o in packet.overloads()):
                 if not op._schema.is_mutable and described(op) == described(func):
                     return op
-    raise NotImplementedError(f"it writes in place by {_name(func)}")
+    raise Unrecordable(f"it writes in place by {_name(func)}")
 
 
 def _name(func: OpOverload) -> str:

@@ -23,6 +23,10 @@ OTHER = "Write it with other operations"
 RULE = "One program stands for every step, so the work may not depend on values."
 
 
+class Unrecordable(Exception):
+    """What a step does that no graph has, in words that follow "cannot be captured:"."""
+
+
 def refused(cell: Cell, what: str, node: Node | None, use: str) -> CaptureError:
     """Give the error for a step that has a graph, but not one that may run for all steps.
 
@@ -49,6 +53,8 @@ def failed(cell: Cell, error: Exception) -> CaptureError:
     if ON_BATCH in text:
         what = "it depends on how many rows a batch has"
         return _error(name, what, place, "Use x.shape[0] for shapes only")
+    if isinstance(error, Unrecordable):
+        return _error(name, str(error), place, OTHER)
     first = str(error).strip().partition("\n")[0]
     return _error(name, f"torch says {first!r}", place, OTHER)
 

@@ -19,7 +19,7 @@ from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from unrolled.compiler.aliases import Aliases, is_write, sizes
-from unrolled.compiler.blame import FUNCTION, PLACE, here, within_function
+from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here, within_function
 
 aten = torch.ops.aten
 DETACH = aten.detach.default
@@ -255,7 +255,7 @@ class Recorder(TorchDispatchMode):
         """Give a node for a tensor and for a number that follows the batch."""
         if isinstance(value, Tensor):
             if id(value) not in self.nodes:
-                raise ValueError("a tensor has come about behind PyTorch's back, by .data perhaps")
+                raise Unrecordable("a tensor comes about behind PyTorch's back, by .data perhaps")
             return self.nodes[id(value)]
         return self._number(value) if isinstance(value, NUMBERS) else value
 
@@ -265,7 +265,7 @@ class Recorder(TorchDispatchMode):
             return value.node.maybe_as_int() if isinstance(value, SymInt) else float(expression)
         if expression not in self.numbers:
             if not expression.free_symbols <= set(self.numbers):
-                raise ValueError("the size of a value depends on the numbers in another")
+                raise Unrecordable("the size of a value depends on the numbers in another")
             known = {s: Proxy(self.numbers[s]) for s in expression.free_symbols}
             self.numbers[expression] = sympy_interp(PythonReferenceAnalysis, known, expression).node
             for node in reversed(self.graph.nodes):
