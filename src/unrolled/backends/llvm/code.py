@@ -35,6 +35,8 @@ class Code:
         self.integers = ir.VectorType(self.integer, self.lanes)
         self.truth = ir.IntType(1)
         self.mask_type = ir.VectorType(self.truth, self.lanes)
+        self.positions = ir.VectorType(ir.IntType(32), self.lanes)
+        self.constants: dict[str, Value] = {}
 
     @classmethod
     def function(
@@ -80,17 +82,24 @@ class Code:
         (rounded,) = (
             struct.unpack("f", struct.pack("f", number)) if self.float.bytes == 4 else (number,)
         )
-        return ir.Constant(self.vector, [ir.Constant(self.number, rounded)] * self.lanes)
+        return self._everywhere(self.vector, rounded)
 
     def whole(self, number: int) -> Value:
         """Give a vector of one integer, as wide as the floats."""
-        return ir.Constant(self.integers, [number] * self.lanes)
+        return self._everywhere(self.integers, number)
+
+    def _everywhere(self, type: ir.VectorType, number: Any) -> Value:
+        """Give a constant vector of one number: written once, however often it is read."""
+        key = f"{type} {number!r}"  # 0.0 and -0.0 are two numbers, and equal
+        if key not in self.constants:
+            self.constants[key] = ir.Constant(type, number)
+        return self.constants[key]
 
     def spread(self, scalar: Value) -> Value:
         """Give a vector of one scalar."""
         undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        zeros = self._everywhere(self.positions, 0)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
     # Integers and addresses
@@ -175,7 +184,7 @@ class Code:
 
     def shuffled(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Give some lanes of two vectors, those of the second numbered on from the first's."""
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(lanes))
+        order = ir.Constant(self.positions, list(lanes))
         return self.builder.shuffle_vector(a, b, order)
 
     def folded(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
@@ -217,9 +226,8 @@ class Code:
 
     def first_lanes(self, count: Value) -> Value:
         """Give the lanes below `count`."""
-        wide = ir.VectorType(ir.IntType(32), self.lanes)
         count = self.builder.trunc(count, ir.IntType(32))
-        numbers = ir.Constant(wide, list(range(self.lanes)))
+        numbers = ir.Constant(self.positions, list(range(self.lanes)))
         return self.builder.icmp_signed("<", numbers, self.spread(count))
 
     def pause(self) -> None:
