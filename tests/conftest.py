@@ -1,5 +1,6 @@
 """What every test starts from."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if folder in TOGETHER:
                 group = "tasks/seq2seq" if folder == "tasks" else folder
                 item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that was imported: it would look through it all day."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

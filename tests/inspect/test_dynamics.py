@@ -107,7 +107,7 @@ def test_a_random_network_of_low_gain_forgets_at_the_rate_of_its_spectrum() -> N
 @pytest.mark.parametrize("name", CELLS)
 def test_jacobians_are_those_of_autograd(name: str) -> None:
     cell = wrap(CELLS[name](3, 4)).double()
-    xs = torch.randn(5, 2, 3, dtype=torch.float64)
+    xs = torch.randn(2, 2, 3, dtype=torch.float64)  # from the first state, and from a later one
     found = jacobians(cell, xs)
     state = tuple(cell.initial_state(2).values())
     for t, x in enumerate(xs):
