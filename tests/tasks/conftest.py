@@ -94,7 +94,7 @@ def translator(trained: Path) -> Translator:
     return commands.open_run(trained, "cpu")[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(words: Words) -> list[str]:
     """What trains a tiny model, but for --run."""
     return ["train", "seq2seq", "--train", str(words.few), "--dev", str(words.few), *TINY]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from unrolled import cli
 from unrolled.tasks.checkpoint import load_latest
 from unrolled.tasks.progress import Progress
 
@@ -58,16 +59,19 @@ def outcome(path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def steady(tiny: list[str]) -> list[str]:
     """A tiny training with a checkpoint after every step."""
     return [*tiny, "--keep-every", "0", "--keep", "2"]
 
 
-@pytest.fixture
-def expected(unrolled: Call, steady: list[str], tmp_path: Path) -> dict[str, Any]:
-    assert unrolled(*steady, "--run", tmp_path / "whole").code == 0
-    return outcome(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def expected(steady: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.raises(SystemExit) as exit:
+        cli.main([*steady, "--run", str(path)])
+    assert not exit.value.code
+    return outcome(path)
 
 
 def test_killed_before_any_of_its_files_is_there(
