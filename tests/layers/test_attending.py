@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from unrolled import zoo
 from unrolled.cell import State, wrap
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.layers.attending import ATTENDING, Attending, AttendingCell, Bahdanau, Luong
+from unrolled.layers.attending import (
+    ATTENDING,
+    GNMT,
+    Attending,
+    AttendingCell,
+    Bahdanau,
+    Luong,
+)
 from unrolled.layers.attention import SCORES, Attention, Memory
 from unrolled.layers.recurrent import Recurrent
 
@@ -65,6 +72,7 @@ def scaled_general(
 
 STACKS: dict[str, Callable[[Any], list[Any]]] = {  # the cell of each layer
     "luong": lambda model: list(model.recurrent.cells),
+    "gnmt": lambda model: [c for r in (model.recurrent, *model.above) for c in r.cells],
     "bahdanau": lambda model: [model.first.cell, *(c for r in model.above for c in r.cells)],
 }
 
@@ -84,6 +92,9 @@ def by_hand(
             looked = scaled_general(states[0][0], matrix, values, LENGTHS)
             x = torch.cat([x, looked[0]], -1)
         for layer, cell in enumerate(stack):
+            if kind == "gnmt" and layer:
+                looked = looked or scaled_general(x, matrix, values, LENGTHS)
+                x = torch.cat([x, looked[0]], -1)
             x, *states[layer] = cell(x, *states[layer])
         steps.append((x, *(looked or scaled_general(x, matrix, values, LENGTHS))))
     ys, read, weights = (torch.stack(values) for values in zip(*steps, strict=True))
@@ -187,6 +198,14 @@ def test_a_padded_memory_is_its_rows_one_by_one(kind: str, layers: int, score: s
     torch.testing.assert_close(found, expected)
 
 
+def test_attention_of_gnmt_is_that_of_luong_where_no_layer_is_above() -> None:
+    model, twin = build("gnmt", layers=1), build("luong", layers=1)
+    assert isinstance(model, GNMT)
+    twin.load_state_dict(model.state_dict())
+    xs, state, (_, memory) = some(TIME, BATCH, INPUTS), some_state(model), some_memory(model)
+    torch.testing.assert_close(model(xs, state, memory), twin(xs, state, memory))
+
+
 @kinds
 def test_weights_are_given_only_when_asked_and_change_nothing(kind: str) -> None:
     model, xs = build(kind), some(TIME, BATCH, INPUTS)
@@ -225,6 +244,11 @@ NAMES: dict[str, set[str]] = {  # of the weights in a run's files: a change woul
     "luong": {
         "recurrent.cells.0.module.weight_hh",
         "recurrent.cells.1.module.weight_hh",
+        "attention.score.W.weight",
+    },
+    "gnmt": {
+        "recurrent.cells.0.module.weight_hh",
+        "above.0.cells.0.module.weight_hh",
         "attention.score.W.weight",
     },
     "bahdanau": {

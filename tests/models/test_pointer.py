@@ -22,6 +22,7 @@ KINDS = {
     "luong": {},
     "coverage": {"coverage": True},
     "additive-coverage": {"coverage": True, "score": "additive"},
+    "gnmt-coverage": {"attention": "gnmt", "decoder_layers": 2, "coverage": True},
     "bahdanau": {"attention": "bahdanau"},
 }
 kinds = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)

@@ -17,6 +17,7 @@ SOURCES, TARGETS, BOS, EOS = 11, 13, 1, 2
 LENGTHS, TARGET_LENGTHS = [5, 1, 3], [4, 2, 3]
 MODELS: dict[str, dict[str, Any]] = {
     "GRU-luong-LSTM": {},
+    "GRU-gnmt-LSTM": {"attention": "gnmt", "decoder_layers": 2, "tied": True},
     "GRU-bahdanau-LSTM": {"attention": "bahdanau", "score": "additive"},
     "LSTM-luong-LSTMP": {
         "encoder_cell": zoo.LSTM,
@@ -250,7 +251,7 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "attention": (
         lambda: build(attention="hard"),
         ConfigError,
-        "there is no attention 'hard': choose one of luong, bahdanau",
+        "there is no attention 'hard': choose one of luong, gnmt, bahdanau",
     ),
     "score": (
         lambda: build(score="cosine"),

@@ -1,6 +1,6 @@
-"""Recurrences that read a memory: attention after the recurrence (Luong) or inside it (Bahdanau).
+"""Recurrences that read a memory: after the recurrence, between its layers, or inside its step.
 
-Both take a whole sequence or a single step by the same call, over any cell.
+All take a whole sequence or a single step by the same call, over any cell.
 """
 
 from abc import ABC, abstractmethod
@@ -118,6 +118,62 @@ class Luong(Attending):
         return ys, read, {**state, COVERED: covered[None]}, looked if weights else None
 
 
+class GNMT(Luong):
+    """Attention between the layers: what the first layer asks for is an input of those above it.
+
+    The outputs of the first layer are the queries; each layer above reads what is below it and what
+    was read, side by side: Wu et al. 2016, arXiv:1609.08144, section 3.1. So the recurrence knows
+    where it has looked, and a whole sequence is still one call for each layer. Departs from the
+    paper in: the query is of the same step, not of the one before, and the first layer is not told
+    what was read; it has no residuals. Arguments and errors as for `Luong`, which it is with one
+    layer.
+
+    Example:
+        >>> gnmt = GNMT(nn.GRUCell, 8, 16, values=32, layers=2)
+        >>> memory = gnmt.attention.memory(torch.randn(7, 2, 32))
+        >>> ys, read, _, weights = gnmt(
+        ...     torch.randn(5, 2, 8), {"h": torch.zeros(2, 2, 16)}, memory, weights=True
+        ... )
+        >>> ys.shape, read.shape, weights.shape
+        (torch.Size([5, 2, 16]), torch.Size([5, 2, 32]), torch.Size([5, 2, 7]))
+    """
+
+    def __init__(
+        self,
+        cell: CellFactory,
+        inputs: int,
+        hidden: int,
+        values: int,
+        *,
+        layers: int = 1,
+        score: str = "scaled_general",
+        dropout: float = 0.0,
+        coverage: bool = False,
+    ) -> None:
+        if layers < 1:
+            raise ConfigError(f"GNMT has {layers} layers: expected at least 1")
+        super().__init__(cell, inputs, hidden, values, score=score, coverage=coverage)
+        self.above = nn.ModuleList()
+        for _ in range(layers - 1):
+            self.above.append(Recurrent(cell, self.outputs + values, hidden))
+        self.dropout = SharedDropout(dropout)
+        self.layers = layers
+        self.states = {name: (layers, *size[1:]) for name, size in self.states.items()}
+
+    def forward(self, xs: Tensor, state: State, memory: Memory, *, weights: bool = False) -> Read:
+        """Run the first layer, read for all of its steps, then run the others."""
+        _check_layers(state, self.layers)
+        ys, read, last, looked = super().forward(xs, _layer(state, 0), memory, weights=weights)
+        lasts = [last]
+        for layer, recurrent in enumerate(self.above, 1):
+            below = torch.cat([self.dropout(ys), read], -1)
+            own = {name: s for name, s in _layer(state, layer).items() if name != COVERED}
+            ys, upper = recurrent(below, own)
+            lasts.append(upper)
+        last = {n: torch.cat([s[n] for s in lasts if n in s]) for n in last}
+        return ys, read, last, looked
+
+
 class AttendingCell(Cell):
     """A cell that reads a memory at every step and takes what it read as input.
 
@@ -219,12 +275,24 @@ class Bahdanau(Attending):
             raise ShapeError(
                 f"xs has shape {tuple(xs.shape)}: expected (time, batch, {self.inputs})"
             )
-        for name, tensor in state.items():
-            if tensor.shape[:1] != (self.layers,):
-                raise ShapeError(
-                    f"state {name!r} has shape {tuple(tensor.shape)}: expected "
-                    f"({self.layers}, batch, size), a row for each layer"
-                )
+        _check_layers(state, self.layers)
 
 
-ATTENDING: dict[str, type[Luong] | type[Bahdanau]] = {"luong": Luong, "bahdanau": Bahdanau}
+def _check_layers(state: State, layers: int) -> None:
+    for name, tensor in state.items():
+        if name != COVERED and tensor.shape[:1] != (layers,):
+            raise ShapeError(
+                f"state {name!r} has shape {tuple(tensor.shape)}: expected "
+                f"({layers}, batch, size), a row for each layer"
+            )
+
+
+def _layer(state: State, layer: int) -> State:
+    return {name: s[layer : layer + 1] for name, s in state.items()}
+
+
+ATTENDING: dict[str, type[Luong] | type[Bahdanau]] = {
+    "luong": Luong,
+    "gnmt": GNMT,
+    "bahdanau": Bahdanau,
+}

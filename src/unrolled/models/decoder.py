@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unrolled.cell import CellFactory, State
 from unrolled.errors import ConfigError
@@ -9,6 +10,8 @@ from unrolled.layers.attending import ATTENDING
 from unrolled.layers.attention import Memory
 from unrolled.layers.dropout import SharedDropout
 from unrolled.models.pointer import Decoded, Pointer
+
+SPREAD = 0.1  # tied embeddings start from here at most: they are read out with, too
 
 
 class Decoder(nn.Module):
@@ -26,7 +29,8 @@ class Decoder(nn.Module):
         hidden: units of the recurrence.
         values: features of a value of the memory.
         cell: what makes the cells.
-        attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
+        attention: "luong" (after the recurrence), "gnmt" (between its first layer and the others)
+            or "bahdanau" (inside its step).
         layers: how many, one over the other.
         score: how attention compares, see `Attention`.
         dropout: share of features dropped from symbols, between layers and before the scores, the
@@ -35,6 +39,8 @@ class Decoder(nn.Module):
         coverage: whether attention sees where it has looked, see `Luong`.
         unknown: the symbol that stands for a copied one which is not among `symbols`, once it is
             the last symbol.
+        tied: whether a symbol's scores are read out with its own embedding (Press & Wolf 2017,
+            arXiv:1608.05859); C then gives as many features as that has.
 
     Raises:
         ConfigError: the attention is unknown, or a setting out of its range.
@@ -63,6 +69,7 @@ class Decoder(nn.Module):
         copy: bool = False,
         coverage: bool = False,
         unknown: int = 3,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         if attention not in ATTENDING:
@@ -83,8 +90,12 @@ class Decoder(nn.Module):
             dropout=dropout,
             coverage=coverage,
         )
-        self.combine = nn.Linear(self.recurrence.outputs + values, hidden)
-        self.scores = nn.Linear(hidden, symbols)
+        width = embedding if tied else hidden
+        self.combine = nn.Linear(self.recurrence.outputs + values, width)
+        self.scores = nn.Linear(width, symbols)
+        if tied:
+            self.scores.register_parameter("weight", None)
+            nn.init.uniform_(self.embedding.weight, -SPREAD, SPREAD)
         self.gate = nn.Linear(values + self.recurrence.outputs + embedding, 1) if copy else None
         self.dropout = SharedDropout(dropout)
 
@@ -117,7 +128,8 @@ class Decoder(nn.Module):
             xs, state, memory, weights=weights or self.gate is not None
         )
         combined = torch.tanh(self.combine(self.dropout(torch.cat([ys, read], -1))))
-        scores = self.scores(self.dropout(combined))
+        weight = self.embedding.weight if self.scores.weight is None else self.scores.weight
+        scores = F.linear(self.dropout(combined), weight, self.scores.bias)
         if self.gate is None:
             return Decoded(scores, state, looked)
         gate = self.gate(torch.cat([read, ys, xs], -1))[..., 0]

@@ -48,9 +48,9 @@ class Bridge(nn.Module):
 class Seq2Seq(nn.Module):
     """An encoder-decoder with attention, with any cell on either side.
 
-    Sutskever et al. 2014, arXiv:1409.3215; attention as in `Luong` and `Bahdanau`. With `copy` and
-    `coverage` it is the pointer-generator of See, Liu & Manning 2017, arXiv:1704.04368, which can
-    give symbols of the source that are none of the target's.
+    Sutskever et al. 2014, arXiv:1409.3215; attention as in `Luong`, `GNMT` and `Bahdanau`. With
+    `copy` and `coverage` it is the pointer-generator of See, Liu & Manning 2017, arXiv:1704.04368,
+    which can give symbols of the source that are none of the target's.
 
     Args:
         sources: symbols of the source; 0 is padding.
@@ -62,12 +62,14 @@ class Seq2Seq(nn.Module):
         decoder_cell: what makes the decoder's cells.
         encoder_layers: how many, one over the other.
         decoder_layers: how many, one over the other.
-        attention: "luong" (after the recurrence) or "bahdanau" (inside its step).
+        attention: "luong" (after the recurrence), "gnmt" (between its first layer and the others)
+            or "bahdanau" (inside its step).
         score: how attention compares, see `Attention`.
         dropout: share of features dropped, see `Encoder` and `Decoder`.
         copy: whether symbols of the source can be copied, see `Pointer`.
-        coverage: whether attention sees where it has looked; with "luong" only.
+        coverage: whether attention sees where it has looked; not with "bahdanau".
         unknown: what stands, as the last symbol, for a copied one that is none of `targets`.
+        tied: whether scores are read out with the embeddings of the targets, see `Decoder`.
 
     Raises:
         ConfigError: a setting is unknown, out of its range, or contradicts another.
@@ -98,6 +100,7 @@ class Seq2Seq(nn.Module):
         copy: bool = False,
         coverage: bool = False,
         unknown: int = 3,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = Encoder(
@@ -121,6 +124,7 @@ class Seq2Seq(nn.Module):
             copy=copy,
             coverage=coverage,
             unknown=unknown,
+            tied=tied,
         )
         self.copy = copy
         self.bridge = Bridge(self.encoder.recurrent.states, self.decoder.recurrence.states)

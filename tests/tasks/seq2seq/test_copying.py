@@ -133,8 +133,10 @@ WRONG = {
     "the target tokens; give the same --source-unit and --target-unit",
     "--copy --source-unit pieces --target-unit pieces": "--copy needs the same symbols on both "
     "sides, but pieces are learnt for each side; add --joint",
-    "--coverage 1 --attention bahdanau": "--coverage is for attention after the recurrence, not "
-    "bahdanau; leave out --coverage or give --attention luong",
+    "--coverage 1 --attention bahdanau": "--coverage is for attention after a recurrence, not "
+    "bahdanau; leave out --coverage or give --attention luong or gnmt",
+    "--attention gnmt": "--attention gnmt gives what it reads to the layers above the first, and "
+    "there are none; give --decoder-layers 2",
     "--coverage -1": "coverage is -1.0; give a number at least 0",
     "--source-limit -1": "source-limit is -1; give a number at least 0",
 }

@@ -49,7 +49,7 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
     [
         ["--cell", "Elman", "--decoder-cell", "LSTMP"],
         ["--cell", "torch.nn:GRUCell"],
-        ["--encoder-layers", "2", "--decoder-layers", "2"],
+        ["--encoder-layers", "2", "--decoder-layers", "2", "--attention", "gnmt", "--tied"],
         ["--attention", "bahdanau", "--score", "additive", "--decoder-layers", "2"],
         ["--score", "dot"],
         ["--precision", "bfloat16"],

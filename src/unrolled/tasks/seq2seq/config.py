@@ -74,10 +74,12 @@ class Model:
     """Layers of the encoder, each in both directions."""
     decoder_layers: int = 1
     """Layers of the decoder."""
-    attention: Literal["luong", "bahdanau"] = "luong"
-    """Attention after the recurrence, or inside its step."""
+    attention: Literal["luong", "gnmt", "bahdanau"] = "luong"
+    """Attention after the recurrence, between its first layer and the others, or in its step."""
     score: Literal["dot", "scaled_dot", "general", "scaled_general", "additive"] = "scaled_general"
     """How attention compares."""
+    tied: bool = False
+    """Read scores out with the embeddings of the target's symbols: fewer weights."""
     dropout: float = 0.2
     """Share of features dropped."""
     copy: bool = False
@@ -159,10 +161,15 @@ class Seq2SeqConfig:
                 "--copy needs the same symbols on both sides, but pieces are learnt for each side; "
                 "add --joint"
             )
-        if model.coverage and model.attention != "luong":
+        if model.coverage and model.attention == "bahdanau":
             raise ConfigError(
-                f"--coverage is for attention after the recurrence, not {model.attention}; "
-                "leave out --coverage or give --attention luong"
+                f"--coverage is for attention after a recurrence, not {model.attention}; "
+                "leave out --coverage or give --attention luong or gnmt"
+            )
+        if model.attention == "gnmt" and model.decoder_layers < 2:
+            raise ConfigError(
+                "--attention gnmt gives what it reads to the layers above the first, and there are "
+                "none; give --decoder-layers 2"
             )
 
 

@@ -36,6 +36,7 @@ def build_model(settings: config.Model, vocabularies: Vocabularies) -> Seq2Seq:
         copy=settings.copy,
         coverage=settings.coverage > 0,
         unknown=UNK,
+        tied=settings.tied,
     )
 
 
