@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Result, own_maps
+from unrolled.backends import Call, Result
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
 from unrolled.cell import Cell
@@ -17,7 +17,6 @@ from unrolled.compiler import (
     RESET,
     Cache,
     Compiled,
-    Piece,
     is_apart,
     start_of,
     state_of,
@@ -84,8 +83,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         if name in lowered.hoisted.reads or name in lowered.sunk.reads:
             given[name] = rows.packed(value.expand(rows.time, *value.shape))
     given |= lowered.fixed.run(given, rows.count)
-    hoisted, sunk = _around(compiled, call, backend)
-    given |= hoisted.run(given, rows.count)
+    given |= lowered.hoisted.run(given, rows.count)
     loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
@@ -100,7 +98,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         {v.name: given[to_loop(v.name)] for v in loop.program.fixed},
     )
     given |= {name: after.packed(outputs[name]) for name, _ in lowered.program.outputs}
-    ys = after.unpacked(sunk.run(given, after.count)["y"])
+    ys = after.unpacked(lowered.sunk.run(given, after.count)["y"])
     ends = tuple(last[n].reshape(batch, *size) for n, size in lowered.states.items())
     if not call.keep_states:
         return Result(ys, ends, None)
@@ -194,18 +192,6 @@ class _Rows:
         if self.runs is None:
             return shaped
         return torch.where(self._over(shaped), shaped, last)
-
-
-def _around(compiled: Compiled, call: Call, backend: str) -> tuple[Piece, Piece]:
-    """Give what runs before the loop and after it, with the backend's own operations in it."""
-    pieces = compiled.lowered.hoisted, compiled.lowered.sunk
-    own = {} if is_traced(call.xs) else own_maps(backend)
-    if not own:
-        return pieces
-    with compiled.lock:
-        if backend not in compiled.pieces:
-            compiled.pieces[backend] = pieces[0].with_own(own), pieces[1].with_own(own)
-        return compiled.pieces[backend]
 
 
 def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.backends import interpret, over_rows
+from unrolled.backends import interpret
 from unrolled.backends.tracing import is_traced, is_transformed
 from unrolled.compiler import Gradient, Program
 from unrolled.errors import BackendError
@@ -252,9 +252,9 @@ def _by_kernel(
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
     sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
-    for gradient in sorted(training.gradients, key=lambda one: one.how == "vector"):
+    for gradient in training.gradients:
         if gradient.of in wanted:
-            part = _gradient(gradient, known, own, sums, kernels.backend)
+            part = _gradient(gradient, known, own, sums)
             made[gradient.of] = made[gradient.of] + part if gradient.of in made else part
     return [made.get(value.name) if value.name in wanted else None for value in forward.given]
 
@@ -264,9 +264,8 @@ def _gradient(
     known: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
     sums: dict[str, Tensor],
-    backend: str,
 ) -> Tensor:
-    """Make one gradient from what the loop gave for every step; `sums` are kept for others."""
+    """Make one gradient from what the loop gave for every step."""
     right = known[gradient.right]
     if gradient.how == "sequence":
         return right
@@ -285,14 +284,7 @@ def _gradient(
     left, matrix = _flat(known[gradient.left]), given[gradient.of]
     right = _flat(right)
     if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
-        if needs_gradient((left, right)):
-            return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
-        if matrix.stride(0) != 1:
-            return over_rows(left, right, backend)[0]
-        product, total = over_rows(right, left, backend)
-        if total is not None:
-            sums[gradient.right] = total
-        return product.T
+        return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
     blocks, k, n = matrix.shape
     by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
     return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)

@@ -1,10 +1,8 @@
 """Backends: who runs a step over a sequence. One row each, and what "auto" takes."""
 
 import warnings
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from unrolled.backends.call import Backend, Call, Result, Step
 from unrolled.backends.eager import run_eager
@@ -23,42 +21,6 @@ def _llvm(program: Program) -> Kernel:
     except (ImportError, OSError) as error:
         raise BackendError(f"the backend llvm needs the package llvmlite: {error}") from None
     return compile_program(program)
-
-
-def over_rows(left: Tensor, right: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
-    """Multiply each row of one with the same row of the other, and add all of that up.
-
-    Args:
-        left: (rows, m).
-        right: (rows, n).
-        backend: a name from `COMPILERS`.
-
-    Returns:
-        The product (m, n); and the sum of the left's rows (m,), where it comes with that.
-
-    Example:
-        >>> over_rows(torch.ones(3, 1), torch.ones(3, 2), "llvm")[0]
-        tensor([[3., 3.]])
-    """
-    if backend == "llvm" and not is_traced(left):
-        from unrolled.backends.llvm import outer
-
-        if outer.is_worth_it(left, right):
-            return outer.over_rows(left, right)
-    return left.T @ right, None
-
-
-def own_maps(backend: str) -> dict[object, Callable[..., Tensor]]:
-    """Give what a backend has in place of operations of PyTorch, all steps at once.
-
-    Args:
-        backend: a name from `COMPILERS`.
-    """
-    if backend != "llvm":
-        return {}
-    from unrolled.backends.llvm.linear import linear, plain
-
-    return {plain: linear}
 
 
 COMPILERS: dict[str, Compile] = {"llvm": _llvm, "interpreter": interpret}
@@ -150,6 +112,4 @@ __all__ = [
     "Results",
     "choose",
     "interpret",
-    "over_rows",
-    "own_maps",
 ]

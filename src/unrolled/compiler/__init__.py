@@ -18,7 +18,7 @@ from unrolled.compiler.lower import Lowered, lower
 from unrolled.compiler.memory import Training, kept_as, memory
 from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import Parts, partition
-from unrolled.compiler.piece import Piece, to_loop
+from unrolled.compiler.piece import to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
@@ -37,7 +37,6 @@ class Compiled:
     lowered: Lowered
     programs: dict[tuple[bool, bool], tuple[Program, Training]] = field(default_factory=dict)
     kernels: dict[Hashable, object] = field(default_factory=dict)
-    pieces: dict[str, tuple[Piece, Piece]] = field(default_factory=dict)  # of each backend
     lock: RLock = field(default_factory=RLock)
 
     @cached_property
@@ -183,7 +182,6 @@ __all__ = [
     "Cache",
     "Compiled",
     "Gradient",
-    "Piece",
     "Program",
     "Training",
     "compile_cell",

@@ -1,8 +1,7 @@
 """A piece of a step that runs as ordinary PyTorch, for all rows and all steps at once."""
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,18 +39,6 @@ class Piece:
         """
         found = self.module(*(rows if name == ROWS else given[name] for name in self.reads))
         return dict(zip(self.gives, found, strict=True))
-
-    def with_own(self, own: Mapping[object, Callable[..., Tensor]]) -> "Piece":
-        """Give the same piece with other operations in the place of some.
-
-        Args:
-            own: functions that take and give the same as the operation that they stand for.
-        """
-        module = copy.deepcopy(self.module)
-        for node in module.graph.nodes:
-            node.target = own.get(node.target, node.target)
-        module.recompile()
-        return replace(self, module=module)
 
     def __str__(self) -> str:
         lines = [str(node.format_node()) for node in self.module.graph.nodes]

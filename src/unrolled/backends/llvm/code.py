@@ -202,11 +202,11 @@ class Code:
         """Take a number for an address."""
         return self.builder.inttoptr(number, POINTER)
 
-    def prefetch(self, address: Value, *, write: bool = False, near: bool = True) -> None:
-        """Ask for the cache line of an address, to read it or to write to it, now or later on."""
+    def prefetch(self, address: Value, *, write: bool = False) -> None:
+        """Ask for the cache line of an address, to read it or to write to it."""
         constants = [
-            ir.Constant(ir.IntType(32), number) for number in (int(write), 3 if near else 2, 1)
-        ]  # read or write, into which cache, data
+            ir.Constant(ir.IntType(32), number) for number in (int(write), 3, 1)
+        ]  # read or write, keep, data
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), [address, *constants])
 
     def mask(self, first: "int | Value", width: int) -> Value | None:

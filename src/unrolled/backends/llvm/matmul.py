@@ -16,9 +16,6 @@ PREFETCH_TERMS = 4
 """How many terms ahead of its use a panel is asked for: it comes from the L2 cache, and what the
 processor fetches on its own comes too late (70 % of the peak without, 80 % with, at k = 256)."""
 
-PREFETCH_ROWS = 8
-"""The same where the panel lies in the nearest cache, and the rows in one of their own."""
-
 CHAINS = 16
 """Sums in progress that keep the multipliers busy: two units, four to five cycles, and some slack.
 With fewer results than that, each is summed up in parts."""
@@ -32,7 +29,7 @@ Accumulators = list[list[Value]]
 
 
 def write_tile(
-    code: Code, rows: Sequence[Value], panel: Value, terms: int, columns: int, along: int = 1
+    code: Code, rows: Sequence[Value], panel: Value, terms: int, columns: int
 ) -> Accumulators:
     """Write the product of some rows with one panel of weights.
 
@@ -42,7 +39,6 @@ def write_tile(
         panel: the address of the panel (terms, columns, lanes).
         terms: the number of products in a sum, k.
         columns: vectors side by side in the panel.
-        along: from one term of a row to the next, in numbers.
 
     Returns:
         The accumulators [row][column].
@@ -57,7 +53,7 @@ def write_tile(
         own = slice(part * count, (part + 1) * count)
         return [
             *sums[: own.start],
-            *_add_products(code, rows, panel, k, columns, along, sums[own]),
+            *_add_products(code, rows, panel, k, columns, sums[own]),
             *sums[own.stop :],
         ]
 
@@ -84,20 +80,17 @@ def _add_products(
     panel: Value,
     k: Value,
     columns: int,
-    along: int,
     sums: Sequence[Value],
 ) -> list[Value]:
     """Add the products of one term to the sums of every row and column."""
     start = code.times(k, columns * code.lanes)
     starts = [code.at(panel, code.add(start, column * code.lanes)) for column in range(columns)]
-    for address in starts if along == 1 else ():
+    for address in starts:
         code.prefetch(code.at(address, PREFETCH_TERMS * columns * code.lanes))
-    if along > 1:  # then it is the rows that come from afar, and side by side
-        code.prefetch(code.at(rows[0], code.times(code.add(k, PREFETCH_ROWS), along)))
     weights = [code.load(address) for address in starts]
     results = []
     for row, address in enumerate(rows):
-        number = code.load_spread(code.at(address, code.times(k, along)))
+        number = code.load_spread(code.at(address, k))
         results += [
             code.fma(number, weights[column], sums[row * columns + column])
             for column in range(columns)
