@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,12 +67,24 @@ def steady(tiny: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def expected(steady: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def whole(steady: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a training that nothing has disturbed."""
     path = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.raises(SystemExit) as exit:
         cli.main([*steady, "--run", str(path)])
     assert not exit.value.code
-    return outcome(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(whole: Path) -> dict[str, Any]:
+    return outcome(whole)
+
+
+@pytest.fixture
+def finished(whole: Path, tmp_path: Path) -> Path:
+    """A copy of that run, to do with as one likes."""
+    return shutil.copytree(whole, tmp_path / "whole")
 
 
 def test_killed_before_any_of_its_files_is_there(
@@ -169,9 +182,9 @@ def test_stopped_after_the_training(
 
 
 def test_a_finished_run_is_left_as_it_is(
-    unrolled: Call, steady: list[str], expected: dict[str, Any], tmp_path: Path
+    unrolled: Call, expected: dict[str, Any], finished: Path
 ) -> None:
-    path = tmp_path / "whole"
+    path = finished
     before = {file: file.stat().st_mtime_ns for file in path.glob("*.[hs]*")}
     ended = unrolled("train", "seq2seq", "--run", path, "--resume")
     assert (ended.code, ended.out) == (0, f"{path}/report.html\n")
@@ -182,9 +195,9 @@ def test_a_finished_run_is_left_as_it_is(
 
 
 def test_a_checkpoint_that_is_cut_short_is_named_and_the_one_before_is_used(
-    unrolled: Call, steady: list[str], expected: dict[str, Any], tmp_path: Path
+    unrolled: Call, expected: dict[str, Any], finished: Path
 ) -> None:
-    path = tmp_path / "whole"
+    path = finished
     newest = max((path / "checkpoints").iterdir())
     os.truncate(newest, newest.stat().st_size // 2)
     ended = unrolled("train", "seq2seq", "--run", path, "--resume")
@@ -194,9 +207,9 @@ def test_a_checkpoint_that_is_cut_short_is_named_and_the_one_before_is_used(
 
 
 def test_other_settings_are_refused_by_name(
-    unrolled: Call, steady: list[str], expected: dict[str, Any], tmp_path: Path
+    unrolled: Call, steady: list[str], expected: dict[str, Any], finished: Path
 ) -> None:
-    path = tmp_path / "whole"
+    path = finished
     ended = unrolled("train", "seq2seq", "--run", path, "--resume", "--learning-rate", "0.5")
     assert ended.code == 2
     assert ended.err == (
