@@ -64,7 +64,7 @@ def _passes() -> llvm.ModulePassManager:
     """Give the few passes that make kernels faster.
 
     What is written is in registers and vectors already, and codegen moves what does not change out
-    of loops. All passes of -O2 would take five times as long, for kernels that are no faster.
+    of loops. All passes of -O2 take four times as long, for kernels that are no faster.
     """
     passes = llvm.create_new_module_pass_manager()
     passes.add_simplify_cfg_pass()
