@@ -11,6 +11,7 @@ from unrolled.cell import CellFactory, State
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
+from unrolled.models.candidates import sampled_losses
 from unrolled.models.sampling import draw_symbols
 
 SPREAD = 0.1  # the first embeddings are between -SPREAD and SPREAD
@@ -111,7 +112,12 @@ class LanguageModel(nn.Module):
         return self.project(self.dropout(ys)), last
 
     def losses(
-        self, ids: Tensor, targets: Tensor, state: Mapping[str, Tensor] | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: Mapping[str, Tensor] | None = None,
+        *,
+        candidates: int = 0,
     ) -> tuple[Tensor, State]:
         """Give how surprised it is by each target, in nats, (time, batch), and the state.
 
@@ -119,10 +125,14 @@ class LanguageModel(nn.Module):
             ids: (time, batch) symbols.
             targets: (time, batch), the symbol after each.
             state: as in `forward`.
+            candidates: symbols that each is compared with, see `sampled_losses`; 0 is all.
         """
         ys, last = self.features(ids, state)
         rows, wanted = ys.flatten(0, 1), targets.flatten()
         weight = self.weight
+        if 0 < candidates < len(weight):
+            found = sampled_losses(rows, wanted, weight, self.bias, candidates)
+            return found.view(targets.shape), last
         at_once = max(1, PLACES // len(weight))
         parts = [
             F.cross_entropy(F.linear(some, weight, self.bias).float(), right, reduction="none")

@@ -76,6 +76,8 @@ class Training(config.Training):
     """Places of the text that are read side by side."""
     steps: int = 128
     """Symbols that are read before the gradient goes back through time; the state goes on."""
+    candidates: int = 0
+    """Symbols that a step compares each with, half of them the most frequent; 0 is all."""
     smoothing: float = 0.0
     """Label smoothing: not for language models, whose score it would spoil; 0."""
     score_items: int = 200_000
@@ -87,7 +89,7 @@ class Training(config.Training):
             "of 0: a language model is scored by its probabilities",
             lambda v: v == 0,
         )
-        check(self, {"steps": FROM_ONE, "smoothing": zero})
+        check(self, {"steps": FROM_ONE, "candidates": FROM_ZERO, "smoothing": zero})
 
 
 @dataclass(frozen=True)

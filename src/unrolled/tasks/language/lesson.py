@@ -99,7 +99,10 @@ class LanguageLesson(Lesson[LanguageModel]):
         """
         ids, begins = self._window(batch)
         state = {} if begins else {n: rows[:, : len(batch)] for n, rows in self.carried().items()}
-        losses, last = self.model.losses(ids[:-1], ids[1:], state or None)
+        candidates = self.settings.training.candidates
+        losses, last = self.model.losses(
+            ids[:-1], ids[1:], state or None, candidates=candidates
+        )
         self.state = {name: tensor.detach() for name, tensor in last.items()}
         return losses.mean(), losses.numel()
 
