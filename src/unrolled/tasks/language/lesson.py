@@ -100,9 +100,7 @@ class LanguageLesson(Lesson[LanguageModel]):
         ids, begins = self._window(batch)
         state = {} if begins else {n: rows[:, : len(batch)] for n, rows in self.carried().items()}
         candidates = self.settings.training.candidates
-        losses, last = self.model.losses(
-            ids[:-1], ids[1:], state or None, candidates=candidates
-        )
+        losses, last = self.model.losses(ids[:-1], ids[1:], state or None, candidates=candidates)
         self.state = {name: tensor.detach() for name, tensor in last.items()}
         return losses.mean(), losses.numel()
 
