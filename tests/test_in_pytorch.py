@@ -143,13 +143,14 @@ def test_an_export_holds_one_operation_for_each_recurrence(
     torch.testing.assert_close(gradients(again, again(xs, **more)), expected)
 
 
-def test_the_operation_is_what_pytorch_expects_of_one() -> None:
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_the_operation_is_what_pytorch_expects_of_one(reverse: bool) -> None:
     program, _ = compile_cell(zoo.GRU(3, 5), torch.zeros(2, 3)).program(resets=False, states=False)
     shapes = [(6, 4, *value.type.shape) for value in program.inputs]
     shapes += [(4, *value.type.shape) for value in program.states]
     shapes += [value.type.shape for value in program.fixed]
     given = [torch.randn(shape, requires_grad=True) for shape in shapes]
-    arguments = (given, str(program), "llvm", "alone", 6, torch.tensor([6, 2, 0, 3]))
+    arguments = (given, str(program), "llvm", "alone", 6, torch.tensor([6, 2, 0, 3]), reverse)
     torch.library.opcheck(torch.ops.unrolled.run.default, arguments)
 
 

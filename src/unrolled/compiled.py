@@ -12,6 +12,7 @@ from torch import Tensor
 from unrolled.backends import Call, Result
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
+from unrolled.backends.turned import cuts_backwards
 from unrolled.cell import Cell
 from unrolled.compiler import (
     RESET,
@@ -89,7 +90,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
     constants = {name: call.constants[own] for name, own in lowered.constants.items()}
     if call.resets is not None:
-        inputs[RESET] = call.resets[..., None].to(compiled.captured.dtype)
+        resets = cuts_backwards(call.resets) if call.reverse else call.resets
+        inputs[RESET] = resets[..., None].to(compiled.captured.dtype)
         constants |= zip(map(start_of, lowered.states), _flat(call.start), strict=True)
     outputs, last = loop.run(
         inputs,
@@ -201,4 +203,4 @@ def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:
         if not isinstance(kernels, Kernels):
             program, training = compiled.program(resets=kind[0], states=kind[1])
             kernels = compiled.kernels[backend, *kind] = known(Kernels(program, training, backend))
-    return Loop(kernels, call.xs.shape[0], call.lengths)
+    return Loop(kernels, call.xs.shape[0], call.lengths, call.reverse)

@@ -23,7 +23,7 @@ class Kernels:
         self.programs = {
             "alone": program,  # stores nothing
             "forward": training.forward,  # stores what the backward needs
-            "backward": training.backward,  # runs from each sequence's last step to its first
+            "backward": training.backward,  # runs the other way
         }
         self.ready: dict[str, Kernel] = {}
 
@@ -44,7 +44,12 @@ class Kernels:
         return self.ready[part]
 
     def run(
-        self, part: str, given: Sequence[Tensor], time: int, lengths: Tensor | None
+        self,
+        part: str,
+        given: Sequence[Tensor],
+        time: int,
+        lengths: Tensor | None,
+        reverse: bool = False,
     ) -> tuple[Tensor, ...]:
         """Run one of the programs.
 
@@ -54,13 +59,15 @@ class Kernels:
                 (batch, width); and fixed values, in the order in which it declares them.
             time: steps.
             lengths: (batch,) true number of steps of each sequence; None: all have `time`.
+            reverse: whether the forward runs from each sequence's last step to its first, and the
+                backward then from its first to its last.
 
         Returns:
             The outputs, (time, batch, width), zero behind a sequence's end; and the states after
             each sequence's own last step.
         """
-        reverse = part == "backward"
-        return run_program(self.prepare(part), self.programs[part], given, time, lengths, reverse)
+        turned = reverse != (part == "backward")
+        return run_program(self.prepare(part), self.programs[part], given, time, lengths, turned)
 
 
 def run_program(

@@ -26,6 +26,7 @@ class Loop:
     kernels: Kernels
     time: int
     lengths: Tensor | None = None  # (batch,) true number of steps of each; None: all have `time`
+    reverse: bool = False  # run from each sequence's last step to its first
 
     @property
     def program(self) -> Program:
@@ -56,9 +57,9 @@ class Loop:
         named = zip(groups, (inputs, constants, states, fixed), strict=True)
         given = [values[value.name] for group, values in named for value in group]
         if not is_traced(given[0]) and needs_gradient(given):
-            results = differentiable(self.kernels, self.time, self.lengths, given)
+            results = differentiable(self.kernels, self.time, self.lengths, self.reverse, given)
         else:
-            results = call(self.kernels, "alone", self.time, self.lengths, given)
+            results = call(self.kernels, "alone", self.time, self.lengths, self.reverse, given)
         names = [name for name, _ in program.outputs]
         last = (value.name for value in program.states)
         return (
@@ -74,31 +75,44 @@ def needs_gradient(given: Sequence[Tensor]) -> bool:
 
 
 def call(
-    kernels: Kernels, part: str, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+    kernels: Kernels,
+    part: str,
+    time: int,
+    lengths: Tensor | None,
+    reverse: bool,
+    given: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     """Run a kernel: as the operation ``unrolled::run`` where a tracer has to see one."""
     if not is_traced(given[0]):
-        return kernels.run(part, given, time, lengths)
+        return kernels.run(part, given, time, lengths, reverse)
     run = torch.ops.unrolled.run.default
-    return tuple(run(list(given), kernels.text, kernels.backend, part, time, lengths))
+    return tuple(run(list(given), kernels.text, kernels.backend, part, time, lengths, reverse))
 
 
 def differentiable(
-    kernels: Kernels, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+    kernels: Kernels,
+    time: int,
+    lengths: Tensor | None,
+    reverse: bool,
+    given: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     """Run a program under autograd."""
     kernels.prepare("forward")  # what cannot run says so before it starts
     kernels.prepare("backward")
-    results = _apply(_Forward, kernels, time, lengths, *given)
+    results = _apply(_Forward, kernels, time, lengths, reverse, *given)
     stored = kernels.stored
     return (*results[: stored.start], *results[stored.stop :])
 
 
 def differentiable_backward(
-    kernels: Kernels, time: int, lengths: Tensor | None, given: Sequence[Tensor]
+    kernels: Kernels,
+    time: int,
+    lengths: Tensor | None,
+    reverse: bool,
+    given: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     """Run its backward program under autograd."""
-    return _apply(_Backward, kernels, time, lengths, *given)
+    return _apply(_Backward, kernels, time, lengths, reverse, *given)
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple[Tensor, ...]:
@@ -110,7 +124,7 @@ def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple
 
 
 class _Recurrence(torch.autograd.Function):
-    """What both directions share: they are given kernels, time, lengths, and tensors."""
+    """What both directions share: they are given kernels, time, lengths, reverse, and tensors."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -131,28 +145,28 @@ class _Forward(_Recurrence):
 
     @staticmethod
     def forward(
-        kernels: Kernels, time: int, lengths: Tensor | None, *given: Tensor
+        kernels: Kernels, time: int, lengths: Tensor | None, reverse: bool, *given: Tensor
     ) -> tuple[Tensor, ...]:
-        return _apart(call(kernels, "forward", time, lengths, given), given)
+        return _apart(call(kernels, "forward", time, lengths, reverse, given), given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.kernels, ctx.time, lengths, *given = inputs
+        ctx.kernels, ctx.time, lengths, ctx.reverse, *given = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(lengths, *given, *output[ctx.kernels.stored])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        kernels, time = ctx.kernels, ctx.time
+        kernels, time, reverse = ctx.kernels, ctx.time, ctx.reverse
         lengths, *saved = ctx.saved_tensors
         count = len(saved) - len(kernels.training.stored)
-        given, stored, needed = saved[:count], saved[count:], ctx.needs_input_grad[3:]
+        given, stored, needed = saved[:count], saved[count:], ctx.needs_input_grad[4:]
         if any(gradient is not None for gradient in gradients[kernels.stored]):
             program = kernels.programs["forward"]
-            made = _by_autograd(program, given, gradients, time, lengths, reverse=False)
+            made = _by_autograd(program, given, gradients, time, lengths, reverse=reverse)
         else:
-            made = _by_kernel(kernels, given, stored, gradients, needed, time, lengths)
-        return (None, None, None, *made)
+            made = _by_kernel(kernels, given, stored, gradients, needed, time, lengths, reverse)
+        return (None, None, None, None, *made)
 
 
 class _Backward(_Recurrence):
@@ -160,13 +174,13 @@ class _Backward(_Recurrence):
 
     @staticmethod
     def forward(
-        kernels: Kernels, time: int, lengths: Tensor | None, *given: Tensor
+        kernels: Kernels, time: int, lengths: Tensor | None, reverse: bool, *given: Tensor
     ) -> tuple[Tensor, ...]:
-        return _apart(call(kernels, "backward", time, lengths, given), given)
+        return _apart(call(kernels, "backward", time, lengths, reverse, given), given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.kernels, ctx.time, lengths, *given = inputs
+        ctx.kernels, ctx.time, lengths, ctx.reverse, *given = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(lengths, *given)
 
@@ -174,8 +188,8 @@ class _Backward(_Recurrence):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         lengths, *given = ctx.saved_tensors
         program = ctx.kernels.programs["backward"]
-        made = _by_autograd(program, given, gradients, ctx.time, lengths, reverse=True)
-        return (None, None, None, *made)
+        made = _by_autograd(program, given, gradients, ctx.time, lengths, reverse=not ctx.reverse)
+        return (None, None, None, None, *made)
 
 
 def _apart(results: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -224,6 +238,7 @@ def _by_kernel(
     needed: Sequence[bool],
     time: int,
     lengths: Tensor | None,
+    reverse: bool,
 ) -> list[Tensor | None]:
     """Run the backward program, and the products over all steps that follow it."""
     forward, program = kernels.programs["alone"], kernels.programs["backward"]
@@ -242,9 +257,9 @@ def _by_kernel(
         known[f"{prefix}{value.name}"] = gradient
     read = [known[value.name] for value in program.given]
     if not is_traced(like) and needs_gradient(read):
-        results = differentiable_backward(kernels, time, lengths, read)
+        results = differentiable_backward(kernels, time, lengths, reverse, read)
     else:
-        results = call(kernels, "backward", time, lengths, read)
+        results = call(kernels, "backward", time, lengths, reverse, read)
     names = [name for name, _ in program.outputs]
     known |= dict(zip(names, results, strict=False))
     known |= {v.name: own[v.name].expand(time, *own[v.name].shape) for v in forward.constants}

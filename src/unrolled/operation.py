@@ -23,8 +23,8 @@ LOCK = RLock()
 
 LIBRARY = torch.library.Library("unrolled", "DEF")
 LIBRARY.define(
-    "run(Tensor[] given, str program, str backend, str part, SymInt time, Tensor? lengths)"
-    " -> Tensor[]",
+    "run(Tensor[] given, str program, str backend, str part, SymInt time, Tensor? lengths,"
+    " bool reverse) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
@@ -50,11 +50,12 @@ def _run(
     part: str,
     time: int,
     lengths: Tensor | None,
+    reverse: bool,
 ) -> list[Tensor]:
     """Run a program on tensors that hold numbers."""
     if lengths is not None and len(lengths) and not 0 <= lengths.min() <= lengths.max() <= time:
         raise ShapeError(f"lengths holds {lengths.tolist()}: expected 0 to {time}")
-    results = _kernels(program, backend).run(part, given, time, lengths)
+    results = _kernels(program, backend).run(part, given, time, lengths, reverse)
     taken = {tensor.untyped_storage().data_ptr() for tensor in given}
     apart: list[Tensor] = []
     for result in results:  # no result may share memory with another, nor with what was given
@@ -71,6 +72,7 @@ def _shapes(
     part: str,
     time: int,
     lengths: Tensor | None,
+    reverse: bool,
 ) -> list[Tensor]:
     """Give results without numbers."""
     run = _kernels(program, backend).programs[part]
@@ -88,15 +90,16 @@ def _differentiable(
     part: str,
     time: int,
     lengths: Tensor | None,
+    reverse: bool,
 ) -> list[Tensor]:
     """Run a program, and let autograd follow where something needs a gradient."""
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         follow = differentiable_backward if part == "backward" else differentiable
-        return list(follow(_kernels(program, backend), time, lengths, given))
+        return list(follow(_kernels(program, backend), time, lengths, reverse, given))
     with torch._C._AutoDispatchBelowAutograd():
         below = keyset & torch._C._after_autograd_keyset
         run = torch.ops.unrolled.run.default
-        return run.redispatch(below, given, program, backend, part, time, lengths)
+        return run.redispatch(below, given, program, backend, part, time, lengths, reverse)
 
 
 LIBRARY.impl("run", _run, "CompositeExplicitAutograd")

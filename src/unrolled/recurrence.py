@@ -23,6 +23,7 @@ def unroll(
     lengths: Tensor | Sequence[int] | None = None,
     resets: Tensor | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    reverse: bool = False,
     backend: str = "auto",
     return_states: Literal[False] = False,
 ) -> tuple[Tensor, State]: ...
@@ -35,6 +36,7 @@ def unroll(
     lengths: Tensor | Sequence[int] | None = None,
     resets: Tensor | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    reverse: bool = False,
     backend: str = "auto",
     return_states: Literal[True],
 ) -> tuple[Tensor, State, State]: ...
@@ -46,6 +48,7 @@ def unroll(
     lengths: Tensor | Sequence[int] | None = None,
     resets: Tensor | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    reverse: bool = False,
     backend: str = "auto",
     return_states: bool = False,
 ) -> tuple[Tensor, State] | tuple[Tensor, State, State]:
@@ -59,9 +62,12 @@ def unroll(
         lengths: the true number of steps of each sequence, (batch,) integers from 0 to time, in
             any order and on any device. What lies behind them is never read, NaN included.
         resets: (time, batch) bool; where true, the sequence starts afresh before that step, from
-            the cell's initial state.
+            the cell's initial state. Backwards too, no state goes from one side to the other.
         constants: tensors (batch, ...) that every step is given by name, such as the memory that
             an attention inside the step reads.
+        reverse: read each sequence from its own last step to its first. Outputs and states stay in
+            the order of xs; `state` is then that before the last step, and the state that comes
+            back the one after the first.
         backend: "auto", or a name from `unrolled.backends.BACKENDS`.
         return_states: also return the states after every step.
 
@@ -86,7 +92,8 @@ def unroll(
         _watch(cell, xs, constants or {})
     given = {"state": state, "lengths": lengths, "resets": resets, "constants": constants}
     given = {name: value for name, value in given.items() if value is not None}
-    return opaque(_unroll)(cell, xs, backend=backend, return_states=return_states, **given)
+    options = {"reverse": reverse, "backend": backend, "return_states": return_states}
+    return opaque(_unroll)(cell, xs, **options, **given)
 
 
 def _watch(cell: nn.Module, xs: Tensor, constants: Mapping[str, Tensor]) -> None:
@@ -111,6 +118,7 @@ def _unroll(
     lengths: Tensor | Sequence[int] | None = None,
     resets: Tensor | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    reverse: bool,
     backend: str,
     return_states: bool,
 ) -> tuple[Tensor, State] | tuple[Tensor, State, State]:
@@ -139,6 +147,7 @@ def _unroll(
         constants=constants or {},
         lengths=lengths,
         resets=resets,
+        reverse=reverse,
         keep_states=return_states,
         join=run_programs,
     )

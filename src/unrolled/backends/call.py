@@ -20,6 +20,7 @@ class Call:
     constants: Mapping[str, Tensor]  # the same at every step, each (batch, ...)
     lengths: Tensor | None  # (batch,) true numbers of steps; None: all have `time`
     resets: Tensor | None  # (time, batch) bool: start afresh before this step
+    reverse: bool  # read each sequence from its own last step to its first
     keep_states: bool  # give back the states after every step
     join: "Join"  # runs a step as programs, for the backends that run programs
 

@@ -1,54 +1,8 @@
-"""Batches of sequences of different lengths: reading them backwards, and torch's packed form."""
+"""Batches of sequences of different lengths in torch's packed form."""
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
-
-from unrolled.recurrence import padding
-
-
-def reverse(xs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Reverse the order of every sequence's own steps; what lies behind its end stays there.
-
-    Args:
-        xs: (time, batch, ...).
-        lengths: the true number of steps of each sequence, (batch,), on the device of xs; by
-            default all have `time`.
-
-    Returns:
-        The sequences in reverse, (time, batch, ...); reversing twice gives xs back.
-
-    Example:
-        >>> reverse(torch.tensor([[1, 4], [2, 5], [3, 0]]), torch.tensor([3, 2])).tolist()
-        [[3, 5], [2, 4], [1, 0]]
-    """
-    if lengths is None:
-        return xs.flip(0)
-    time, batch = xs.shape[:2]
-    steps = torch.arange(time, device=xs.device)[:, None]
-    source = torch.where(padding(lengths, time), steps, lengths - 1 - steps)
-    return xs[source, torch.arange(batch, device=xs.device)]
-
-
-def reverse_resets(resets: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Give the resets of the reversed sequences.
-
-    A reset before step t cuts between t - 1 and t, so someone who reads backwards starts afresh
-    before t - 1. A reset before the first step cuts nothing that is read backwards.
-
-    Args:
-        resets: (time, batch) bool, as `unrolled.unroll` takes them.
-        lengths: as in `reverse`.
-
-    Returns:
-        (time, batch) bool, in the order of the reversed steps.
-
-    Example:
-        >>> reverse_resets(torch.tensor([[1], [0], [0], [1]]).bool()).int().flatten().tolist()
-        [0, 1, 0, 0]
-    """
-    never = torch.zeros_like(resets[:1])
-    return torch.cat([never, reverse(resets, lengths)[:-1]])
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

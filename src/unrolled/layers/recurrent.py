@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.layers.dropout import SharedDropout
-from unrolled.layers.ragged import reverse, reverse_resets
 from unrolled.recurrence import checked_lengths, padding, unroll
 
 
@@ -157,19 +156,18 @@ class Recurrent(nn.Module):
     def _one_way(
         self, layer: int, direction: int, xs: Tensor, given: "_Given"
     ) -> tuple[Tensor, State, list[State]]:
-        """Run one cell over xs; what it gives for each step stays in the order of xs."""
+        """Run one cell over xs."""
         number = layer * self.directions + direction
-        cell, resets = self.cells[number], given.resets
-        if direction and resets is not None:
-            resets = reverse_resets(resets, given.lengths)
+        cell = self.cells[number]
         run = partial(
             unroll,
             cell,
-            reverse(xs, given.lengths) if direction else xs,
+            xs,
             None if given.state is None else {n: s[number] for n, s in given.state.items()},
             lengths=given.lengths,
-            resets=resets,
+            resets=given.resets,
             constants=given.constants,
+            reverse=direction == 1,
             backend=self.backend,
         )
         ys, last, *history = run(return_states=True) if given.keep_states else run()
@@ -178,9 +176,6 @@ class Recurrent(nn.Module):
                 f"cell {number} gave outputs of shape {tuple(ys.shape[2:])} where its attribute "
                 f"outputs is {cell.outputs}: set self.outputs in the cell's __init__"
             )
-        if direction:
-            ys = reverse(ys, given.lengths)
-            history = [{n: reverse(s, given.lengths) for n, s in h.items()} for h in history]
         return ys, last, history
 
 

@@ -30,7 +30,7 @@ from unrolled import zoo
 from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
 from unrolled.compiler import run_apart
-from unrolled.layers.ragged import pack, reverse, unpack
+from unrolled.layers.ragged import pack, unpack
 from unrolled.recurrence import unroll
 
 CELLS: dict[str, tuple[Callable[..., Cell], tuple[str, ...]]] = {
@@ -125,9 +125,8 @@ class _DropIn(nn.RNNBase):
                 number = len(lasts)
                 named = {name: weights[name] for name in self._all_weights[number]}
                 before = None if hidden is None else tuple(h[number] for h in hidden)
-                read = reverse(xs, lengths) if direction else xs
-                ys, last = self._run_cell(read, before, lengths, named)
-                outputs.append(reverse(ys, lengths) if direction else ys)
+                ys, last = self._run_cell(xs, before, lengths, named, reverse=direction == 1)
+                outputs.append(ys)
                 lasts.append(last)
             xs = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             if self.training and self.dropout and layer < self.num_layers - 1:
@@ -141,14 +140,21 @@ class _DropIn(nn.RNNBase):
         return dict(zip(self._flat_weights_names, self._flat_weights, strict=True))
 
     def _run_cell(
-        self, xs: Tensor, hidden: Hidden | None, lengths: Tensor | None, named: Mapping[str, Tensor]
+        self,
+        xs: Tensor,
+        hidden: Hidden | None,
+        lengths: Tensor | None,
+        named: Mapping[str, Tensor],
+        *,
+        reverse: bool,
     ) -> tuple[Tensor, State]:
         kind, sizes = self.mode, (self.hidden_size,)
         if self.proj_size:
             kind, sizes = "LSTM projected", (self.hidden_size, self.proj_size)
         given = {"hidden": hidden, "lengths": lengths}
         given = {name: value for name, value in given.items() if value is not None}
-        return opaque(_run_lent)(kind, self.bias, sizes, self.backend, xs, named, **given)
+        options = {"backend": self.backend, "reverse": reverse, **given}
+        return opaque(_run_lent)(kind, self.bias, sizes, xs, named, **options)
 
     def _checked(self, input: Tensor, hx: Any, batch_sizes: Tensor | None) -> Hidden | None:
         """Give hx as a tuple, or let torch.nn raise its error."""
@@ -262,12 +268,14 @@ class _Template(nn.Module):
     def forward(
         self,
         xs: Tensor,
-        backend: str,
         hidden: Hidden | None = None,
         lengths: Tensor | None = None,
+        *,
+        reverse: bool,
+        backend: str,
     ) -> tuple[Tensor, State]:
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
-        return unroll(self.cell, xs, state, lengths=lengths, backend=backend)
+        return unroll(self.cell, xs, state, lengths=lengths, reverse=reverse, backend=backend)
 
     @contextmanager
     def lent(self, named: Mapping[str, Tensor]) -> Iterator[None]:
@@ -299,7 +307,6 @@ def _run_lent(
     kind: str,
     bias: bool,
     sizes: tuple[int, ...],
-    backend: str,
     xs: Tensor,
     named: Mapping[str, Tensor],
     **given: Any,
@@ -308,7 +315,7 @@ def _run_lent(
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
     template = _template(kind, bias, int(inputs), *sizes)
     with template.lent(named):
-        return template(xs, backend, **given)
+        return template(xs, **given)
 
 
 @cache

@@ -1,0 +1,84 @@
+"""Sequences read from their ends: how a backend that only goes forwards does it."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unrolled.backends.call import Backend, Call, Result, Step
+
+
+def turning(run: Backend) -> Backend:
+    """Let a backend that reads forwards take calls that read backwards, as sequences reversed."""
+
+    def run_turned(step: Step, call: Call) -> Result:
+        if not call.reverse:
+            return run(step, call)
+        lengths, resets = call.lengths, call.resets
+        turned = replace(
+            call,
+            xs=reverse(call.xs, lengths),
+            resets=None if resets is None else reverse_resets(resets, lengths),
+            reverse=False,
+        )
+        found = run(step, turned)
+        states = found.states and tuple(reverse(states, lengths) for states in found.states)
+        return Result(reverse(found.ys, lengths), found.state, states)
+
+    return run_turned
+
+
+def reverse(xs: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Reverse the order of every sequence's own steps; what lies behind its end stays there.
+
+    Args:
+        xs: (time, batch, ...).
+        lengths: the true number of steps of each sequence, (batch,), on the device of xs; by
+            default all have `time`.
+
+    Returns:
+        The sequences in reverse, (time, batch, ...); reversing twice gives xs back.
+
+    Example:
+        >>> reverse(torch.tensor([[1, 4], [2, 5], [3, 0]]), torch.tensor([3, 2])).tolist()
+        [[3, 5], [2, 4], [1, 0]]
+    """
+    if lengths is None:
+        return xs.flip(0)
+    time, batch = xs.shape[:2]
+    steps = torch.arange(time, device=xs.device)[:, None]
+    source = torch.where(steps < lengths, lengths - 1 - steps, steps)
+    return xs[source, torch.arange(batch, device=xs.device)]
+
+
+def cuts_backwards(resets: Tensor) -> Tensor:
+    """Give the steps before which someone who reads backwards starts afresh.
+
+    A reset before step t cuts between t - 1 and t, so that is before reading t - 1. A reset before
+    the first step cuts nothing that is read backwards.
+
+    Args:
+        resets: (time, batch) bool, false behind a sequence's end.
+
+    Returns:
+        (time, batch) bool, in the order of the steps.
+
+    Example:
+        >>> cuts_backwards(torch.tensor([[1], [0], [0], [1]]).bool()).int().flatten().tolist()
+        [0, 0, 1, 0]
+    """
+    return torch.cat([resets[1:], torch.zeros_like(resets[:1])])
+
+
+def reverse_resets(resets: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Give the resets of the reversed sequences, in the order of their steps.
+
+    Args:
+        resets: (time, batch) bool, as `unrolled.unroll` takes them.
+        lengths: as in `reverse`.
+
+    Example:
+        >>> reverse_resets(torch.tensor([[1], [0], [0], [1]]).bool()).int().flatten().tolist()
+        [0, 1, 0, 0]
+    """
+    return torch.cat([torch.zeros_like(resets[:1]), reverse(resets, lengths)[:-1]])
