@@ -88,7 +88,12 @@ def even_schedule(time: int, batch: int, parts: int) -> Schedule:
 
 def ragged_schedule(time: int, lengths: Tensor, reverse: bool, parts: int) -> Schedule:
     """Share rows out by their lengths: longest first, each part every n-th of them."""
-    steps = lengths.cpu().numpy().astype(np.int64)
+    return _ragged(time, lengths.cpu().numpy().astype(np.int64).tobytes(), reverse, parts)
+
+
+@lru_cache(maxsize=64)  # all layers of a batch ask for the same ones
+def _ragged(time: int, lengths: bytes, reverse: bool, parts: int) -> Schedule:
+    steps = np.frombuffer(lengths, dtype=np.int64)
     order = np.argsort(-steps, kind="stable")
     dealt = [order[part::parts] for part in range(parts)]
     bounds = np.cumsum([0, *map(len, dealt)], dtype=np.int64)
