@@ -130,8 +130,6 @@ def _unroll(
     start = cell.initial_state(batch, device=xs.device)
     if lengths is not None:
         lengths = checked_lengths(lengths, time, batch, xs.device)
-    if lengths is not None:
-        xs = torch.where(padding(lengths, time)[(...,) + (None,) * (xs.dim() - 2)], 0, xs)
     if resets is not None and (resets.dtype != torch.bool or resets.shape != (time, batch)):
         raise ShapeError(
             f"resets has shape {tuple(resets.shape)} and type {resets.dtype}: "

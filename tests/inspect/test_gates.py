@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled import LSTM, zoo
+from unrolled.backends.turned import reverse
 from unrolled.cell import Cell
 from unrolled.equations import equations, named_values
 from unrolled.inspect.gates import LEAST_KEPT, Gate
@@ -30,6 +31,26 @@ def recorded(cell: nn.Module, inputs: int = 4, lengths: list[int] | None = None)
 def test_gates_have_the_names_of_the_equations(name: str) -> None:
     found = recorded(zoo.CELLS[name](4, 6)).gates
     assert set(found) == NAMES[name]
+
+
+@pytest.mark.parametrize("backend", ["eager", "llvm"])
+def test_what_is_read_backwards_is_recorded_in_the_order_of_its_reading(backend: str) -> None:
+    cell, xs, lengths = zoo.LSTM(4, 6), torch.randn(TIME, BATCH, 4), torch.tensor([9, 4, 6])
+    turned = reverse(xs, lengths)
+    runs = ((xs, {"reverse": True}), (turned, {}))
+    backwards, forwards = (
+        record(lambda xs=xs, way=way: unroll(cell, xs, lengths=lengths, backend=backend, **way))
+        for xs, way in runs
+    )
+    torch.testing.assert_close(backwards.result[0], reverse(forwards.result[0], lengths))
+    found, wanted = backwards.recurrences[0], forwards.recurrences[0]
+    torch.testing.assert_close(found.states, wanted.states)
+    for name, gate in wanted.gates.items():
+        torch.testing.assert_close(found.gates[name].left, gate.left)
+        torch.testing.assert_close(found.gates[name].mean, gate.mean, equal_nan=True)
+    (by_states,) = backwards.state_gradients(backwards.result[0].square().sum())
+    (expected,) = forwards.state_gradients(forwards.result[0].square().sum())
+    torch.testing.assert_close(by_states, expected)
 
 
 def by_equations(cell: Cell, xs: Tensor) -> list[dict[str, Tensor]]:

@@ -10,7 +10,7 @@ from unrolled.backends.interpreter import interpret
 from unrolled.backends.kernel import Compile, Kernel, Results
 from unrolled.backends.torch_kernels import LEAST, run_torch
 from unrolled.backends.tracing import is_differentiated_only, is_traced
-from unrolled.backends.turned import turning
+from unrolled.backends.turned import simplified
 from unrolled.errors import BackendError, CaptureError
 from unrolled.ir import Program
 
@@ -29,8 +29,8 @@ COMPILERS: dict[str, Compile] = {"llvm": _llvm, "interpreter": interpret}
 
 BACKENDS: dict[str, Backend] = {
     "llvm": lambda step, call: call.join(step, call, "llvm"),
-    "torch": turning(run_torch),
-    "eager": turning(run_eager),
+    "torch": simplified(run_torch),
+    "eager": simplified(run_eager),
     "interpreter": lambda step, call: call.join(step, call, "interpreter"),
 }
 

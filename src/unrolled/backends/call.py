@@ -14,7 +14,7 @@ Step = Callable[..., tuple[Tensor, ...]]
 class Call:
     """One recurrence over one batch of sequences, checked and ready to run."""
 
-    xs: Tensor  # (time, batch, *features), zero where a sequence has ended
+    xs: Tensor  # (time, batch, *features), anything where a sequence has ended, NaN included
     state: tuple[Tensor, ...]  # before the first step, each (batch, *size)
     start: tuple[Tensor, ...]  # what a reset puts in its place
     constants: Mapping[str, Tensor]  # the same at every step, each (batch, ...)

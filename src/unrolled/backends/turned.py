@@ -1,4 +1,4 @@
-"""Sequences read from their ends: how a backend that only goes forwards does it."""
+"""Calls made simple: sequences read from their ends, and what lies behind those."""
 
 from dataclasses import replace
 
@@ -8,24 +8,26 @@ from torch import Tensor
 from unrolled.backends.call import Backend, Call, Result, Step
 
 
-def turning(run: Backend) -> Backend:
-    """Let a backend that reads forwards take calls that read backwards, as sequences reversed."""
+def simplified(run: Backend) -> Backend:
+    """Let a backend take any call that only reads forwards, and reads padding too.
 
-    def run_turned(step: Step, call: Call) -> Result:
+    It is given sequences that are reversed where they are to be read from their ends, and zeros
+    behind these.
+    """
+
+    def run_simplified(step: Step, call: Call) -> Result:
+        xs, lengths, resets = call.xs, call.lengths, call.resets
+        if lengths is not None:
+            there = torch.arange(len(xs), device=xs.device)[:, None] < lengths
+            xs = torch.where(there[(...,) + (None,) * (xs.dim() - 2)], xs, 0)
         if not call.reverse:
-            return run(step, call)
-        lengths, resets = call.lengths, call.resets
-        turned = replace(
-            call,
-            xs=reverse(call.xs, lengths),
-            resets=None if resets is None else reverse_resets(resets, lengths),
-            reverse=False,
-        )
-        found = run(step, turned)
+            return run(step, replace(call, xs=xs))
+        resets = None if resets is None else reverse_resets(resets, lengths)
+        found = run(step, replace(call, xs=reverse(xs, lengths), resets=resets, reverse=False))
         states = found.states and tuple(reverse(states, lengths) for states in found.states)
         return Result(reverse(found.ys, lengths), found.state, states)
 
-    return run_turned
+    return run_simplified
 
 
 def reverse(xs: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.backends import BACKENDS, Backend, Call, Result
+from unrolled.backends.turned import simplified
 from unrolled.cell import Cell, State
 from unrolled.compiled import CACHE
 from unrolled.compiler import trace
@@ -225,7 +226,7 @@ def _heard(name: str, row: Backend) -> Backend:
         note = LISTENER.get()
         if note is None or not isinstance(step, Cell):
             return row(step, call)
-        return note(name, row, step, call)
+        return simplified(lambda cell, call: note(name, row, cell, call))(step, call)
 
     return run
 

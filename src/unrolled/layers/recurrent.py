@@ -135,7 +135,7 @@ class Recurrent(nn.Module):
                 lasts.append(last)
                 histories += history
             ys = norm(torch.cat(outputs, -1) if self.directions > 1 else outputs[0])
-            if ends is not None:  # the norm of zeros is its bias
+            if ends is not None and isinstance(norm, nn.LayerNorm):  # that of zeros is its bias
                 ys = ys.masked_fill(padding(ends, time)[..., None], 0)
             residual = self.residual and layer > 0 and xs.shape == ys.shape
             xs = xs + ys if residual else ys
