@@ -62,7 +62,8 @@ def record(
     scores = {}
     for way, test in tests.items():
         unrolled(["evaluate", str(run), *test])
-        scores[way] = _scores(run, Path(test[1]).name.split(".")[0])
+        last = max(run.glob("scores-*.json"), key=lambda path: path.stat().st_mtime_ns)
+        scores[way] = _scores(last)
     words = {str(path): word for word, path in (folders or {}).items()}
     words |= {str(data_folder()): "$UNROLLED_DATA", str(run): "RUN"}
     metrics = Run.open(run).metrics()
@@ -75,7 +76,7 @@ def record(
         "training_minutes": round(metrics[-1]["seconds"] / 60, 1),
         "steps": metrics[-1]["step"],
         "epochs": round(metrics[-1]["epoch"], 2),
-        "dev": _scores(run, "dev"),
+        "dev": _scores(run / "scores-dev.json"),
         "test": scores,
         "metrics": metrics,
     }
@@ -91,8 +92,8 @@ def unrolled(arguments: Sequence[str]) -> None:
     subprocess.run([sys.executable, "-m", "unrolled", *arguments], check=True)
 
 
-def _scores(run: Path, name: str) -> dict[str, Any]:
-    found = json.loads((run / f"scores-{name}.json").read_text())
+def _scores(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text())
     found.pop("data")
     return found
 
