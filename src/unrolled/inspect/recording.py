@@ -226,7 +226,11 @@ def _heard(name: str, row: Backend) -> Backend:
         note = LISTENER.get()
         if note is None or not isinstance(step, Cell):
             return row(step, call)
-        return simplified(lambda cell, call: note(name, row, cell, call))(step, call)
+
+        def heard(step: Any, call: Call) -> Result:
+            return note(name, row, step, call)
+
+        return simplified(heard)(step, call)
 
     return run
 
