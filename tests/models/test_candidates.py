@@ -21,13 +21,16 @@ def readout() -> tuple[Tensor, Tensor, Tensor]:
     return features, weight, bias
 
 
-def test_with_all_as_candidates_it_is_the_cross_entropy_and_so_are_its_gradients() -> None:
+@pytest.mark.parametrize("candidates", [SYMBOLS, 3 * SYMBOLS])
+def test_with_all_as_candidates_it_is_the_cross_entropy_and_so_are_its_gradients(
+    candidates: int,
+) -> None:
     given = readout()
     for tensor in given:
         tensor.requires_grad_()
     features, weight, bias = given
     exact = F.cross_entropy(F.linear(features, weight, bias), WANTED, reduction="none")
-    found = sampled_losses(features, WANTED, weight, bias, SYMBOLS)
+    found = sampled_losses(features, WANTED, weight, bias, candidates)
     torch.testing.assert_close(found, exact)
     wanted = torch.autograd.grad(exact.sum(), given)
     torch.testing.assert_close(torch.autograd.grad(found.sum(), given), wanted)

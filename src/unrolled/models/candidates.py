@@ -28,7 +28,8 @@ def sampled_losses(
         weight: (symbols, width) w.
         bias: (symbols,) b.
         candidates: symbols that each row is compared with, the same for all, at least 1: half of
-            them the first, half drawn, anew in every call.
+            them the first, half drawn, anew in every call. As many as there are symbols, or more,
+            give the cross-entropy itself.
 
     Returns:
         (rows,) in nats.
@@ -39,13 +40,14 @@ def sampled_losses(
         torch.Size([5])
     """
     symbols, device = len(weight), weight.device
-    first = min(candidates // 2, symbols)
+    candidates = min(candidates, symbols)
+    first = candidates // 2
     drawn = torch.randperm(symbols - first, device=device)[: candidates - first] + first
     ids = torch.cat([torch.arange(first, device=device), drawn])
     vectors = F.embedding(torch.cat([ids, wanted]), weight)  # one gradient for both
     others, own = vectors.split([len(ids), len(wanted)])
     stands_for = torch.zeros(len(ids), device=device)
-    stands_for[first:] = math.log((symbols - first) / max(1, len(drawn)))
+    stands_for[first:] = math.log((symbols - first) / len(drawn))
     scores = F.linear(features, others, bias[ids] + stands_for)
     wide = torch.promote_types(scores.dtype, torch.float32)  # for a sum, where they are narrow
     scores = scores.to(wide)

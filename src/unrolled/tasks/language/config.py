@@ -77,7 +77,7 @@ class Training(config.Training):
     steps: int = 128
     """Symbols that are read before the gradient goes back through time; the state goes on."""
     candidates: int = 0
-    """Symbols that a step compares each with, half of them the most frequent; 0 is all."""
+    """Symbols that a step compares each with, half of them the vocabulary's first; 0 is all."""
     smoothing: float = 0.0
     """Label smoothing: not for language models, whose score it would spoil; 0."""
     score_items: int = 200_000
