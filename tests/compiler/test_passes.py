@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unrolled import unroll
 from unrolled.backends import interpret
 from unrolled.cell import Cell, wrap
 from unrolled.compiler import compile_cell
@@ -116,6 +117,30 @@ def test_what_no_state_needs_waits_until_after_the_loop() -> None:
         for part in (parts.kept, parts.sunk)
     ]
     assert maps == [[4 + 4], [3 + 3]]
+
+
+def test_matrices_that_are_computed_of_parameters_are_joined_too() -> None:
+    class Masked(Cell):
+        """Its second matrix is made behind the first product."""
+
+        def __init__(self) -> None:
+            super().__init__(h=4)
+            self.U, self.V = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            gate = torch.sigmoid(nn.functional.linear(h, self.U.weight * 2) + x)
+            h = gate * torch.tanh(nn.functional.linear(h, self.V.weight - self.V.weight.T) + x)
+            return h, h
+
+    step = join(capture(Masked(), torch.zeros(2, 4)))
+    linear = torch.ops.aten.linear.default
+    assert [n.meta["val"].shape[-1] for n in step.nodes if n.target is linear] == [4 + 4]
+    cell, xs = Masked(), torch.randn(5, 3, 4, requires_grad=True)
+    results = []
+    for backend in ("eager", "interpreter"):
+        ys, _ = unroll(cell, xs, backend=backend)
+        results.append((ys, *torch.autograd.grad(ys.square().sum(), (xs, *cell.parameters()))))
+    torch.testing.assert_close(*results)
 
 
 def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:

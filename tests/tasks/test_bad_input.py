@@ -69,12 +69,9 @@ TRAIN: list[tuple[str, str, str]] = [
     ("unknown cell", "--train good.tsv --cell LTSM", "there is no cell 'LTSM'; choose one of"),
     ("no cell module", "--train good.tsv --cell no:Cell", "cell 'no:Cell' cannot be imported"),
     ("no cell name", "--train good.tsv --cell mine:Cell", "cell 'mine:Cell' cannot be imported"),
-    ("no module", "--train good.tsv --cell mine:NoCell", "cell 'mine:NoCell' cannot be built as"),
-    (
-        "odd cell",
-        "--train good.tsv --cell mine:Odd",
-        "cell 'mine:Odd' cannot be built as Odd(2, 3)",
-    ),
+    ("no module", "--train good.tsv --cell mine:NoCell", "cell 'mine:NoCell' cannot be built ("),
+    ("odd cell", "--train good.tsv --cell mine:Odd", "cell 'mine:Odd' cannot be built ("),
+    ("no wrapper", "--train good.tsv --cell Zoneout", "Zoneout is put around a cell: Zoneout(LSTM"),
     (
         "broken module",
         "--train good.tsv --cell broken:Cell",

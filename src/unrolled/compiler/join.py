@@ -19,8 +19,8 @@ aten = torch.ops.aten
 def join(step: Step) -> Step:
     """Put linear maps of one value side by side, in the order in which they stand.
 
-    Maps that no state needs stay apart from those that one does: they can wait until after the
-    loop.
+    Their matrices are parameters, or computed of parameters alone. Maps that no state needs stay
+    apart from those that one does: they can wait until after the loop.
 
     Example:
         >>> from unrolled.cell import wrap
@@ -37,10 +37,14 @@ def join(step: Step) -> Step:
     graph.graph_copy(step.y.graph, copies)
     for old, new in copies.items():
         new.name = old.name
-    feeds = set(reached(step.after))
+    feeds, known = set(reached(step.after)), _of_parameters(step)
+    varying = [copies[node] for node in step.nodes if node not in known]
+    for node in step.nodes:
+        if node in known and varying:
+            varying[0].prepend(copies[node])  # a matrix may be computed behind the first that reads
     groups: dict[object, list[Node]] = {}
     for node in step.nodes:
-        if node.target is aten.linear.default and all(p in step.tensors for p in node.args[1:]):
+        if node.target is aten.linear.default and all(p in known for p in node.args[1:]):
             key = (node.args[0], len(node.args), node in feeds)
             groups.setdefault(key, []).append(node)
     for group in groups.values():
@@ -59,6 +63,15 @@ def join(step: Step) -> Step:
         after=tuple(results[1:]),
     )
     return replace(renewed, nodes=reached(results))
+
+
+def _of_parameters(step: Step) -> set[Node]:
+    """Find the parameters and what is computed of nothing else, such as a matrix under a mask."""
+    found = {*step.tensors, *step.values}
+    for node in step.nodes:
+        if node.all_input_nodes and found.issuperset(node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:

@@ -12,7 +12,7 @@ from unrolled.tasks.progress import clock
 from unrolled.tasks.run import Run
 from unrolled.tasks.scores import figures_of, in_words, load_scores
 from unrolled.tasks.trained import resume_command
-from unrolled.zoo import CELLS
+from unrolled.zoo import CELLS, WRAPPERS
 
 
 def installation() -> str:
@@ -29,6 +29,7 @@ def installation() -> str:
             "gpu": ", ".join(f"cuda:{i} {name}" for i, name in enumerate(cards)) or "none",
             "backends": ", ".join(BACKENDS),
             "cells": ", ".join(CELLS),
+            "wrappers": ", ".join(kind.__name__ for kind in WRAPPERS),
             "presets": "; ".join(
                 f"{name}: {', '.join(presets)}"
                 for name in NAMES

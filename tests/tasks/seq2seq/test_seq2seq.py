@@ -52,6 +52,7 @@ def test_bahdanau_over_gru_learns_words_it_has_not_seen(
         ["--encoder-layers", "2", "--decoder-layers", "2", "--attention", "gnmt", "--tied"],
         ["--attention", "bahdanau", "--score", "additive", "--decoder-layers", "2"],
         ["--score", "dot"],
+        ["--cell", "Zoneout(WeightDrop(LSTM, 0.5), h=0.1)"],
         ["--precision", "bfloat16"],
         ["--precision", "bfloat16", "--attention", "bahdanau"],
         ["--target-unit", "characters"],

@@ -57,7 +57,7 @@ class Model:
     """The recurrence, what it reads and how its outputs become one."""
 
     cell: str = "LSTM"
-    """Cell: a name of the zoo, or module:Class for your own."""
+    """Cell: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     embedding: int = 128
     """Features that a symbol, or a step of a series, is turned into."""
     window: int = 1

@@ -62,7 +62,7 @@ class Model:
     """The encoder of the past and the decoder of the steps to come."""
 
     cell: str = "LSTM"
-    """Cell on both sides: a name of the zoo, or module:Class for your own."""
+    """Cell on both sides: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     context: int = 168
     """Past steps that are read."""
     lags: tuple[int, ...] = ()

@@ -46,7 +46,7 @@ class Model:
     """The recurrence that reads the text."""
 
     cell: str = "LSTM"
-    """Cell of every layer: a name of the zoo, or module:Class for your own."""
+    """Cell of every layer: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     embedding: int = 128
     """Features of a symbol."""
     hidden: int = 512

@@ -61,7 +61,7 @@ class Model:
     """The encoder-decoder with attention."""
 
     cell: str = "LSTM"
-    """Cell on both sides: a name of the zoo, or module:Class for your own."""
+    """Cell on both sides: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     decoder_cell: str | None = None
     """Cell of the decoder, where it is another."""
     embedding: int = 128

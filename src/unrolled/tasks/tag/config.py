@@ -48,7 +48,7 @@ class Model:
     """Bidirectional layers over words and over their letters."""
 
     cell: str = "LSTM"
-    """Cell over words: a name of the zoo, or module:Class for your own."""
+    """Cell over words: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     letter_cell: str | None = None
     """Cell over letters, where it is another."""
     embedding: int = 100

@@ -58,7 +58,7 @@ class Model:
     """Layers of a recurrence over stacked frames, and a head that makes texts of their steps."""
 
     cell: str = "LSTM"
-    """Cell: a name of the zoo, or module:Class for your own."""
+    """Cell: of the zoo, module:Class, or as Zoneout(LSTM, h=0.1)."""
     hidden: int = 256
     """Units in each direction."""
     layers: int = 3

@@ -7,7 +7,10 @@ A wrapper takes a cell and is one: it runs on every backend and in every layer a
 
     ys, state = unroll(Regularised(32, 64), xs)
     layers = Recurrent(Regularised, 32, 64, layers=2)
-    unrolled train ... --cell mymodule:Regularised
+    unrolled train ... --cell 'Zoneout(WeightDrop(LSTM, 0.5), h=0.05, c=0.5)'
+
+On the command line a cell's own options stand in brackets too, by name, as in
+``Elman(activation=relu)``, and ``module:Class`` may stand wherever a cell does.
 
 Each does in training what its paper says, and in evaluation what follows from it without chance.
 Masks come from torch's generator before the first step of a call: after `torch.manual_seed` two
