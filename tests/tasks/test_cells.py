@@ -15,6 +15,10 @@ SAME = {
     " Zoneout( WeightDrop(GRU, .5), h=0.05 ) ": lambda i, h: zoo.Zoneout(
         zoo.WeightDrop(zoo.GRU(i, h), 0.5), h=0.05
     ),
+    "ClockworkRNN(periods=(1, 5))": lambda i, h: zoo.ClockworkRNN(i, h, periods=(1, 5)),
+    "WeightDrop(MinGRU, 0.25, only=(W_z))": lambda i, h: zoo.WeightDrop(
+        zoo.MinGRU(i, h), 0.25, only=("W_z",)
+    ),
     "LayerNormed(LSTM, i, f)": lambda i, h: zoo.LayerNormed(zoo.LSTM(i, h), "i", "f"),
     "Residual(Elman(activation=relu))": lambda i, h: zoo.Residual(
         zoo.Elman(i, h, activation="relu")
@@ -32,6 +36,8 @@ REFUSED = {
     "no closing bracket": ("Zoneout(LSTM, h=0.1", "a comma or a closing bracket is missing"),
     "no comma": ("Zoneout(LSTM h=0.1)", "a comma or a closing bracket is missing"),
     "more behind": ("LSTM)", "')' is left over"),
+    "an open list": ("ClockworkRNN(periods=(1, 2)", "a comma or a closing bracket is missing"),
+    "a list of no matrix": ("WeightDrop(LSTM, 0.1, only=(U_k))", "finds no matrix U_k in LSTM"),
     "no cell": ("Zoneout(0.1)", "Zoneout is put around a cell"),
     "no name": ("Elman(relu)", "what Elman is given needs its name: Elman(option=value)"),
     "no option": ("Elman(activation)", "what Elman is given needs its name"),

@@ -30,7 +30,8 @@ def find_cell(text: str) -> CellFactory:
     A text is a name of the zoo, or ``module:Class`` for a class of your own, which is imported from
     Python's path or the current folder and built as ``Class(inputs, hidden)``. Brackets behind it
     hold its options by name; those behind a wrapper hold the cell that it is put around, then what
-    else it is given. Values are numbers, words, true, false and none; no text is run as code.
+    else it is given. Values are numbers, words, true, false and none, or several in brackets, as in
+    ``ClockworkRNN(periods=(1, 2))``. The text itself is only read, never evaluated.
 
     Raises:
         ConfigError: the text cannot be read, there is no such cell, or it cannot be imported or
@@ -55,8 +56,8 @@ def find_cell(text: str) -> CellFactory:
         raise ConfigError(f"cell {text!r} cannot be built: {error}") from error
     except Exception as error:
         raise ConfigError(
-            f"cell {text!r} cannot be built ({_said(error)}); make it a Cell that takes inputs, "
-            "hidden and what stands in its brackets"
+            f"cell {text!r} cannot be built ({_said(error)}); see that it takes inputs, hidden and "
+            "what stands in its brackets"
         ) from error
     return make
 
@@ -70,7 +71,7 @@ class _Named:
     options: "dict[str, _Value]" = field(default_factory=dict)
 
 
-_Value: TypeAlias = _Named | str | int | float | bool | None
+_Value: TypeAlias = "_Named | str | int | float | bool | tuple[_Value, ...] | None"
 
 
 class _Reader:
@@ -112,13 +113,17 @@ class _Reader:
         if not self._took("("):
             return name
         found = _Named(name)
+        self._until_closed(lambda: self._argument(found))
+        return found
+
+    def _until_closed(self, read: Callable[[], None]) -> None:
+        """Read what stands between brackets, with commas between."""
         more = not self._took(")")
         while more:
-            self._argument(found)
+            read()
             more = self._took(",")
             if not more and not self._took(")"):
                 self.refuse("a comma or a closing bracket is missing")
-        return found
 
     def _argument(self, found: _Named) -> None:
         value = self._value()
@@ -133,6 +138,10 @@ class _Reader:
         if self.tokens and self.tokens[-1][0] == "number":
             number = self.tokens.pop()[1]
             return int(number) if re.fullmatch(r"[-+]?\d+", number) else float(number)
+        if self._took("("):
+            several: list[_Value] = []
+            self._until_closed(lambda: several.append(self._value()))
+            return tuple(several)
         found = self._name()
         return WORDS.get(found, found) if isinstance(found, str) else found
 

@@ -10,7 +10,8 @@ A wrapper takes a cell and is one: it runs on every backend and in every layer a
     unrolled train ... --cell 'Zoneout(WeightDrop(LSTM, 0.5), h=0.05, c=0.5)'
 
 On the command line a cell's own options stand in brackets too, by name, as in
-``Elman(activation=relu)``, and ``module:Class`` may stand wherever a cell does.
+``Elman(activation=relu)`` or ``WeightDrop(MinGRU, 0.5, only=(W_z, W_n))``, and ``module:Class`` may
+stand wherever a cell does.
 
 Each does in training what its paper says, and in evaluation what follows from it without chance.
 Masks come from torch's generator before the first step of a call: after `torch.manual_seed` two
