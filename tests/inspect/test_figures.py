@@ -1,6 +1,7 @@
 """Laws of the figures: ticks are round and cover, every value is told, no text becomes markup."""
 
 import math
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -113,9 +114,15 @@ def test_log_ticks_are_round_and_cover(ends):
 @pytest.mark.parametrize("value", [0.0, 5e-324, 1e299, -1e299], ids=str)
 @pytest.mark.parametrize("log_y", [False, True], ids=["linear", "log"])
 def test_extreme_values_are_drawn(value, log_y):
-    chart(Series("a", [0, 1, 2], [value, abs(value) + 1, value]), log_y=log_y)
-    chart(Series("a", [value], [1.0]), log_y=log_y)
-    chart(Series("a", [0, 1], [0.0, value]), log_y=log_y)
+    for series in (
+        Series("a", [0, 1, 2], [value, abs(value) + 1, value]),
+        Series("a", [value], [1.0]),
+        Series("a", [0, 1], [0.0, value]),
+    ):
+        drawn = [text for _, given in chart(series, log_y=log_y).tags for text in given.values()]
+        assert not [
+            text for text in drawn if re.search(r"(?<![a-z])(nan|inf)(?![a-z])", text or "")
+        ]
 
 
 @LAW
