@@ -202,7 +202,8 @@ def test_autocast_leaves_a_recurrence_in_its_own_type() -> None:
     layer, xs = Unrolls(zoo.LSTM(3, 5)), torch.randn(4, 2, 3)
     with torch.autocast("cpu", torch.bfloat16):
         ys = layer(xs.bfloat16())
-    torch.testing.assert_close(ys, layer(xs.bfloat16().float()))
+    wanted = layer(xs.bfloat16().float())  # factors of products may be rounded, all else is not
+    torch.testing.assert_close(ys, wanted, rtol=0.02, atol=0.002)
 
 
 @models

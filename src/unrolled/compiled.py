@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Result
+from unrolled.backends import ROUNDING, Call, Result, rounding
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
@@ -32,6 +32,10 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
+NARROW = {False: 64, True: 1024}
+"""The most numbers of an input whose product with a parameter is in the loop for many rows,
+by whether factors are rounded: in tiles a product costs less than to write and read its result."""
+
 MANY_ROWS = 16
 """Rows for each thread from which on reading a matrix costs less than what is done with it."""
 
@@ -39,8 +43,9 @@ MANY_ROWS = 16
 def run_programs(step: Step, call: Call, backend: str) -> Result:
     """Run a cell's step as a program, on a backend that runs programs.
 
-    Autocast does not reach inside: it runs in the type of the cell's states, as `nn.LayerNorm`
-    and sums run in float32, since what is rounded at every step adds up over the steps.
+    Under autocast to bfloat16 the factors of products are rounded to it, where the machine has
+    instructions for that. All else is in the type of the cell's states, sums and states too, as in
+    `nn.LayerNorm`, since what is rounded at every step adds up over the steps.
 
     Raises:
         CaptureError: the step cannot be one program.
@@ -49,6 +54,8 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
         raise CaptureError(f"{type(step).__name__} cannot be captured: it is no Cell")
     device = call.xs.device.type
     if torch.is_autocast_enabled(device):
+        if torch.get_autocast_dtype(device) == torch.bfloat16:
+            backend = rounding(backend)
         with torch.autocast(device, enabled=False):
             return _run_programs(step, _in_own_type(call), backend)
     return _run_programs(step, call, backend)
@@ -74,7 +81,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     batch = call.xs.shape[1]
     if not is_traced(call.xs) and batch >= MANY_ROWS * torch.get_num_threads():
-        compiled = compiled.for_many_rows
+        compiled = compiled.for_many_rows(NARROW[backend in ROUNDING.values()])
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros

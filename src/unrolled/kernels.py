@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, Kernel
+from unrolled.backends import COMPILERS, ROUNDING, Kernel
 from unrolled.compiler import Program, Training
 
 
@@ -31,6 +31,11 @@ class Kernels:
     def stored(self) -> slice:
         """Where what is stored lies among the results of ``forward``."""
         return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the factors of products are rounded to bfloat16."""
+        return self.backend in ROUNDING.values() and self.programs["alone"].dtype == "float32"
 
     @cached_property
     def text(self) -> str:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from unrolled.backends import interpret
 from unrolled.backends.tracing import is_traced, is_transformed
-from unrolled.compiler import Gradient, Program
+from unrolled.compiler import Program
 from unrolled.errors import BackendError
+from unrolled.gradients import Products
 from unrolled.kernels import Kernels, run_program
 
 
@@ -266,54 +267,9 @@ def _by_kernel(
     last = zip(program.states, results[len(names) :], strict=True)
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
-    sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
+    products = Products(known, own, rounded=kernels.rounds)
     for gradient in training.gradients:
         if gradient.of in wanted:
-            part = _gradient(gradient, known, own, sums)
+            part = products.gradient(gradient)
             made[gradient.of] = made[gradient.of] + part if gradient.of in made else part
     return [made.get(value.name) if value.name in wanted else None for value in forward.given]
-
-
-def _gradient(
-    gradient: Gradient,
-    known: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
-    sums: dict[str, Tensor],
-) -> Tensor:
-    """Make one gradient from what the loop gave for every step."""
-    right = known[gradient.right]
-    if gradient.how == "sequence":
-        return right
-    if gradient.how == "constant":
-        return right.sum(0)
-    if gradient.how == "vector":
-        if gradient.right not in sums:
-            rows = _flat(right)  # as a product with ones: twice as fast as a sum
-            sums[gradient.right] = rows.new_ones(rows.shape[0]) @ rows
-        return sums[gradient.right]
-    if gradient.how == "scalar":
-        return right.sum()
-    if gradient.how in ("operand", "operand of turned"):
-        matrix = given[gradient.left]
-        return _by_blocks(right, matrix if gradient.how == "operand of turned" else matrix.mT)
-    left, matrix = _flat(known[gradient.left]), given[gradient.of]
-    right = _flat(right)
-    if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
-        return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
-    blocks, k, n = matrix.shape
-    by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
-    return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
-
-
-def _by_blocks(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply rows (time, batch, width) with a matrix, or each of their blocks with its own."""
-    if matrix.dim() == 2:
-        return rows @ matrix
-    blocks, k, _ = matrix.shape
-    return torch.einsum("tbik,ikn->tbin", rows.unflatten(2, (blocks, k)), matrix).flatten(2)
-
-
-def _flat(sequence: Tensor) -> Tensor:
-    """Give (time, batch, width) as (time * batch, width); `flatten` would fix sizes in a graph."""
-    time, batch, width = sequence.shape
-    return sequence.reshape(time * batch, width)

@@ -21,7 +21,7 @@ from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join, side_by_side
 from unrolled.compiler.lower import lower
 from unrolled.compiler.memory import memory
-from unrolled.compiler.narrow import NARROW, narrow
+from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
 from unrolled.compiler.simplify import simplify
@@ -144,18 +144,19 @@ def test_matrices_that_are_computed_of_parameters_are_joined_too() -> None:
 
 
 def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:
-    kept = {}
-    for inputs in (NARROW, NARROW + 1):
+    limit, kept = 20, {}
+    for inputs in (limit, limit + 1):
         compiled = compile_cell(GRU(inputs, 50), torch.zeros(2, inputs))
-        for name, one in (("few", compiled), ("many", compiled.for_many_rows)):
+        many = compiled.for_many_rows(limit)
+        for name, one in (("few", compiled), ("many", many)):
             linear = torch.ops.aten.linear.default
             kept[inputs, name] = sum(node.target is linear for node in one.parts.kept)
-        assert (compiled.for_many_rows is compiled) == (inputs > NARROW)
+        assert (many is compiled) == (inputs > limit)
     assert kept == {
-        (NARROW, "few"): 1,
-        (NARROW, "many"): 2,
-        (NARROW + 1, "few"): 1,
-        (NARROW + 1, "many"): 1,
+        (limit, "few"): 1,
+        (limit, "many"): 2,
+        (limit + 1, "few"): 1,
+        (limit + 1, "many"): 1,
     }
 
 

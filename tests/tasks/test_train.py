@@ -31,7 +31,7 @@ from unrolled.tasks.train import fit
 
 SETTINGS = Training(
     epochs=5, batch=1, warmup=4, learning_rate=0.1, weight_decay=0.1, clip=0.5, average=0.9,
-    score_steps=3, keep_every=1000, score_every=0.1,
+    score_steps=3, keep_every=1000, score_every=0.1, precision="float32",
 )  # fmt: skip
 
 

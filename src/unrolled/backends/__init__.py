@@ -1,6 +1,7 @@
 """Backends: who runs a step over a sequence. One row each, and what "auto" takes."""
 
 import warnings
+from functools import cache, partial
 
 import torch
 
@@ -15,17 +16,42 @@ from unrolled.errors import BackendError, CaptureError
 from unrolled.ir import Program
 
 
-def _llvm(program: Program) -> Kernel:
+def _llvm(program: Program, *, rounded: bool = False) -> Kernel:
     """Compile with LLVM, which is loaded when it is first needed."""
     try:
         from unrolled.backends.llvm.kernel import compile_program
     except (ImportError, OSError) as error:
         raise BackendError(f"the backend llvm needs the package llvmlite: {error}") from None
-    return compile_program(program)
+    return compile_program(program, rounded=rounded)
 
 
-COMPILERS: dict[str, Compile] = {"llvm": _llvm, "interpreter": interpret}
+COMPILERS: dict[str, Compile] = {
+    "llvm": _llvm,
+    "llvm bfloat16": partial(_llvm, rounded=True),
+    "interpreter": interpret,
+}
 """The backends for programs."""
+
+ROUNDING = {"llvm": "llvm bfloat16"}
+"""Those of them that can round the factors of products to bfloat16, and what does it."""
+
+
+@cache
+def rounding(compiler: str) -> str:
+    """Give what rounds factors of products to bfloat16, if this machine has instructions for it.
+
+    Example:
+        >>> rounding("interpreter")
+        'interpreter'
+    """
+    if compiler not in ROUNDING:
+        return compiler
+    try:
+        from unrolled.backends.llvm.target import choose_target, with_tiles
+    except (ImportError, OSError):
+        return compiler
+    return ROUNDING[compiler] if with_tiles(choose_target()) else compiler
+
 
 BACKENDS: dict[str, Backend] = {
     "llvm": lambda step, call: call.join(step, call, "llvm"),
@@ -104,6 +130,7 @@ def choose(name: str) -> Backend:
 __all__ = [
     "BACKENDS",
     "COMPILERS",
+    "ROUNDING",
     "Automatic",
     "Backend",
     "Call",
@@ -113,4 +140,5 @@ __all__ = [
     "Results",
     "choose",
     "interpret",
+    "rounding",
 ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from threading import RLock
 
 import torch
@@ -37,13 +36,23 @@ class Compiled:
     lowered: Lowered
     programs: dict[tuple[bool, bool], tuple[Program, Training]] = field(default_factory=dict)
     kernels: dict[Hashable, object] = field(default_factory=dict)
+    others: "dict[int, Compiled]" = field(default_factory=dict)  # see `for_many_rows`
     lock: RLock = field(default_factory=RLock)
 
-    @cached_property
-    def for_many_rows(self) -> "Compiled":
-        """The same for batches of many rows: products of narrow inputs are in the loop."""
+    def for_many_rows(self, products: int) -> "Compiled":
+        """Give the same for batches of many rows: products of narrow inputs are in the loop.
+
+        Args:
+            products: the most numbers of such an input.
+        """
+        with self.lock:
+            if products not in self.others:
+                self.others[products] = self._for_many_rows(products)
+            return self.others[products]
+
+    def _for_many_rows(self, products: int) -> "Compiled":
         try:
-            found = run_apart(lambda: _lowered(self.captured, products=True))
+            found = run_apart(lambda: _lowered(self.captured, products=products))
         except CaptureError:
             return self
         return self if len(found.parts.hoisted) == len(self.parts.hoisted) else found
@@ -112,7 +121,7 @@ def compile_cell(
         return _lowered(captured, narrowed=False)
 
 
-def _lowered(captured: Step, *, narrowed: bool = True, products: bool = False) -> Compiled:
+def _lowered(captured: Step, *, narrowed: bool = True, products: int = 0) -> Compiled:
     step = join(captured)
     parts = partition(step)
     if narrowed:

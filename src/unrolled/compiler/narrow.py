@@ -14,11 +14,8 @@ from unrolled.compiler.partition import Parts, is_size
 from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step, features
 
-NARROW = 64
-"""The most numbers of a value whose product with a parameter may be in the loop for many rows."""
 
-
-def narrow(step: Step, parts: Parts, *, products: bool = False) -> Parts:
+def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
     """Take operations into the loop that cost more around it.
 
     `partition` takes out of the loop all that it can. But around the loop each operation writes
@@ -30,9 +27,9 @@ def narrow(step: Step, parts: Parts, *, products: bool = False) -> Parts:
     Args:
         step: the captured step.
         parts: its parts.
-        products: whether products of narrow inputs with parameters go into the loop too. For many
-            rows they cost no more there, and what they give, wider as a rule, is neither written
-            nor read; for a few, the loop would read one more matrix at every step.
+        products: the most numbers of an input whose products with parameters go into the loop
+            too. For many rows they cost no more there, and what they give, wider as a rule, is
+            neither written nor read; for a few, the loop would read one more matrix at every step.
 
     Returns:
         The parts, with more in `kept`. Other products with parameters stay outside: for all steps
@@ -71,7 +68,7 @@ def narrow(step: Step, parts: Parts, *, products: bool = False) -> Parts:
 class _Border:
     """What is in the loop so far, and what passes its border."""
 
-    def __init__(self, step: Step, parts: Parts, products: bool) -> None:
+    def __init__(self, step: Step, parts: Parts, products: int) -> None:
         self.step, self.products = step, products
         self.inside = {*step.before, *parts.kept}
         self.hoisted, self.sunk = {step.x, *parts.hoisted}, set(parts.sunk)
@@ -150,8 +147,8 @@ class _Border:
             return False
         rows = [operand for operand in _operands(node) if _has_rows(operand)]
         if node.target in PRODUCTS and len(rows) < len(_operands(node)):
-            narrow = len(rows) == 1 and _width(rows[0]) <= NARROW
-            if not (self.products and narrow and node in self.hoisted):
+            narrow = len(rows) == 1 and _width(rows[0]) <= self.products
+            if not (narrow and node in self.hoisted):
                 return False
         return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
 

@@ -77,7 +77,7 @@ class Training:
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 is mixed precision; auto takes it where a GPU has it."""
+    """bfloat16 is mixed precision; auto takes it where a GPU or the processor multiplies it."""
     tensorboard: bool = False
     """Also write curves for TensorBoard into the run."""
     watch: bool = False

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
+from unrolled.backends import rounding
 from unrolled.errors import ConfigError
 
 KINDS = ("cpu", "cuda")
@@ -62,13 +63,16 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Tell whether to compute in bfloat16, where that is safe, and in float32 elsewhere.
 
     Args:
-        precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it.
+        precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, and on a
+            processor that multiplies tiles of it.
         device: where.
 
     Example:
-        >>> uses_bfloat16("auto", torch.device("cpu"))
+        >>> uses_bfloat16("float32", torch.device("cpu"))
         False
     """
+    if precision == "auto" and device.type == "cpu":
+        return rounding("llvm") != "llvm"
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bfloat16"

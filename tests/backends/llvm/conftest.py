@@ -1,12 +1,13 @@
 """What a program computes, written once more, plainly, in PyTorch: what the kernels are held to."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from unrolled.ir import Op, Program
+from unrolled.ir import Op, Program, Type, parse, verify
 
 MEANING: dict[Op, Callable[..., Tensor]] = {
     Op.NEG: torch.neg,
@@ -116,3 +117,40 @@ def reference(
 def reference_fixture() -> Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Give `reference`; test files cannot import one another."""
     return reference
+
+
+def build(name: str, hidden: int, dtype: str) -> Program:
+    """Give one of the folder's programs, for so many units."""
+    text = (Path(__file__).parent / "programs" / f"{name}.txt").read_text()
+    text = text.replace("{dtype}", dtype).replace("{P}", str(hidden // 2 + 1))
+    for factor in (1, 2, 3, 4):
+        text = text.replace("{%sH}" % ("" if factor == 1 else factor), str(factor * hidden))
+    return verify(parse(text.replace("{3H+3}", str(3 * hidden + 3)).replace("{3}", "3")))
+
+
+@pytest.fixture
+def program() -> Callable[[str, int, str], Program]:
+    """Give `build`."""
+    return build
+
+
+def draw(program: Program, time: int, batch: int) -> dict[str, dict[str, Tensor]]:
+    """Draw what a program is given."""
+    dtype = getattr(torch, program.dtype)
+
+    def normal(type: Type, *sizes: int) -> Tensor:
+        scale = type.shape[-2] ** -0.5 if len(type.shape) > 1 else 1.0
+        return (torch.randn((*sizes, *type.shape)) * scale).to(dtype)
+
+    return {
+        "inputs": {v.name: normal(v.type, time, batch) for v in program.inputs},
+        "constants": {v.name: normal(v.type, batch) for v in program.constants},
+        "states": {v.name: normal(v.type, batch) for v in program.states},
+        "fixed": {v.name: normal(v.type) for v in program.fixed},
+    }
+
+
+@pytest.fixture
+def arguments() -> Callable[[Program, int, int], dict[str, dict[str, Tensor]]]:
+    """Give `draw`."""
+    return draw

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,190 +12,15 @@ from torch import Tensor
 from unrolled.backends.llvm.kernel import WORTH_SHARING, Kernel, Results
 from unrolled.backends.llvm.target import targets
 from unrolled.errors import ShapeError
-from unrolled.ir import Program, Type, parse, verify
+from unrolled.ir import Program, parse, verify
 
 TARGETS = targets()
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
-GRU = """program {dtype}
-input  a: rows {3H}
-state  h: rows {H}
-fixed  U: {H}x{3H}
-fixed  d: {H}
-u = matmul h, U : rows {3H}
-s = add u, a : rows {3H}
-s_r = slice[0, {H}] s : rows {H}
-s_z = slice[{H}, {2H}] s : rows {H}
-u_n = slice[{2H}, {3H}] u : rows {H}
-a_n = slice[{2H}, {3H}] a : rows {H}
-r = sigmoid s_r : rows {H}
-z = sigmoid s_z : rows {H}
-v = add u_n, d : rows {H}
-w = mul r, v : rows {H}
-m = add a_n, w : rows {H}
-n = tanh m : rows {H}
-k = sub 1.0, z : rows {H}
-p = mul k, n : rows {H}
-q = mul z, h : rows {H}
-h_1 = add p, q : rows {H}
-output y = h_1
-output gates = s
-output kept = h
-next   h = h_1"""
+PROGRAMS = sorted(path.stem for path in (Path(__file__).parent / "programs").iterdir())
 
-RESET_BEFORE = """program {dtype}
-input  a: rows {3H}
-state  h: rows {H}
-fixed  U: {H}x{2H}
-fixed  V: {H}x{H}
-u = matmul h, U : rows {2H}
-a_g = slice[0, {2H}] a : rows {2H}
-a_n = slice[{2H}, {3H}] a : rows {H}
-s = add u, a_g : rows {2H}
-g = sigmoid s : rows {2H}
-r = slice[0, {H}] g : rows {H}
-z = slice[{H}, {2H}] g : rows {H}
-k = mul r, h : rows {H}
-v = matmul_t k, V : rows {H}
-m = add v, a_n : rows {H}
-n = tanh m : rows {H}
-o = sub h, n : rows {H}
-p = mul z, o : rows {H}
-h_1 = add n, p : rows {H}
-output y = n
-next   h = h_1"""
-
-PROJECTED_LSTM = """program {dtype}
-input  a: rows {4H}
-state  h: rows {P}
-state  c: rows {H}
-fixed  U: {P}x{4H}
-fixed  Q: {H}x{P}
-u = matmul h, U : rows {4H}
-s = add u, a : rows {4H}
-s_i = slice[0, {H}] s : rows {H}
-s_f = slice[{H}, {2H}] s : rows {H}
-s_g = slice[{2H}, {3H}] s : rows {H}
-s_o = slice[{3H}, {4H}] s : rows {H}
-i = sigmoid s_i : rows {H}
-f = sigmoid s_f : rows {H}
-g = tanh s_g : rows {H}
-o = sigmoid s_o : rows {H}
-p = mul f, c : rows {H}
-q = mul i, g : rows {H}
-c_1 = add p, q : rows {H}
-t = tanh c_1 : rows {H}
-k = mul o, t : rows {H}
-h_1 = matmul k, Q : rows {P}
-output y = h_1
-next   h = h_1
-next   c = c_1"""
-
-NORMALISED = """program {dtype}
-input  a: rows {H}
-constant e: rows {H}
-state  h: rows {H}
-fixed  U: {H}x{H}
-fixed  gain: {H}
-fixed  scale: ()
-u = matmul h, U : rows {H}
-s = add u, a : rows {H}
-t = sum[1, {H}, 1] s : rows 1
-mean = div t, {H}.0 : rows 1
-mean_w = expand[1, {H}, 1] mean : rows {H}
-x = sub s, mean_w : rows {H}
-xx = mul x, x : rows {H}
-v = sum[1, {H}, 1] xx : rows 1
-w = div v, {H}.0 : rows 1
-w_e = add w, 1e-05 : rows 1
-i = rsqrt w_e : rows 1
-i_w = expand[1, {H}, 1] i : rows {H}
-y = mul x, i_w : rows {H}
-y_g = mul y, gain : rows {H}
-y_c = add y_g, e : rows {H}
-y_s = mul y_c, scale : rows {H}
-h_1 = tanh y_s : rows {H}
-output y = h_1
-next   h = h_1"""
-
-HEADS = """program {dtype}
-input  a: rows {3H}
-state  h: rows {3H}
-state  n: rows {3}
-fixed  R: 3x{H}x{H}
-u = matmul h, R : rows {3H}
-s = add u, a : rows {3H}
-m = max[3, {H}, 1] s : rows 3
-m_w = expand[3, {H}, 1] m : rows {3H}
-x = sub s, m_w : rows {3H}
-e = exp x : rows {3H}
-d = sum[3, {H}, 1] e : rows 3
-d_w = expand[3, {H}, 1] d : rows {3H}
-q = div e, d_w : rows {3H}
-across = sum[1, 3, {H}] s : rows {H}
-back = expand[1, 3, {H}] across : rows {3H}
-turned = swap[1, 3, {H}, 1] q : rows {3H}
-p = mul turned, back : rows {3H}
-h_1 = tanh p : rows {3H}
-n_1 = add n, d : rows 3
-both = concat h_1, n_1 : rows {3H+3}
-output y = both
-next   h = h_1
-next   n = n_1"""
-
-CROSSED = """program {dtype}
-input  a: rows {2H}
-state  h: rows {H}
-state  g: rows {H}
-fixed  U: {2H}x{2H}
-j = concat h, g : rows {2H}
-u = matmul j, U : rows {2H}
-s = add u, a : rows {2H}
-t = tanh s : rows {2H}
-b = slice[0, {H}] t : rows {H}
-c = slice[{H}, {2H}] t : rows {H}
-z = fill[0.25, {H}] : rows {H}
-k = mul b, z : rows {H}
-l = add k, h : rows {H}
-o = concat c, l : rows {2H}
-w = mul o, 0.5 : rows {2H}
-output y = t
-output old = h
-output w = w
-next   h = g
-next   g = l"""
-
-PROGRAMS = {
-    "gru": GRU,
-    "reset-before": RESET_BEFORE,
-    "projected-lstm": PROJECTED_LSTM,
-    "layer-norm": NORMALISED,
-    "heads": HEADS,
-    "crossed-states": CROSSED,
-}
-
-
-def program(name: str, hidden: int, dtype: str) -> Program:
-    text = PROGRAMS[name].replace("{dtype}", dtype).replace("{P}", str(hidden // 2 + 1))
-    for factor in (1, 2, 3, 4):
-        text = text.replace("{%sH}" % ("" if factor == 1 else factor), str(factor * hidden))
-    return verify(parse(text.replace("{3H+3}", str(3 * hidden + 3)).replace("{3}", "3")))
-
-
-def arguments(program: Program, time: int, batch: int) -> dict[str, dict[str, Tensor]]:
-    """Draw what a program is given."""
-    dtype = getattr(torch, program.dtype)
-
-    def draw(type: Type, *sizes: int) -> Tensor:
-        scale = type.shape[-2] ** -0.5 if len(type.shape) > 1 else 1.0
-        return (torch.randn((*sizes, *type.shape)) * scale).to(dtype)
-
-    return {
-        "inputs": {v.name: draw(v.type, time, batch) for v in program.inputs},
-        "constants": {v.name: draw(v.type, batch) for v in program.constants},
-        "states": {v.name: draw(v.type, batch) for v in program.states},
-        "fixed": {v.name: draw(v.type) for v in program.fixed},
-    }
+Build = Callable[[str, int, str], Program]
+Draw = Callable[[Program, int, int], dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -227,12 +53,18 @@ SHAPES += [(17, target, ("float64", "float32")[i]) for i, target in enumerate([*
 @pytest.mark.parametrize(("hidden", "target", "dtype"), SHAPES)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_equals_its_reference(
-    name: str, hidden: int, target: str, dtype: str, reference: Reference
+    name: str,
+    hidden: int,
+    target: str,
+    dtype: str,
+    reference: Reference,
+    program: Build,
+    arguments: Draw,
 ) -> None:
     step = program(name, hidden, dtype)
     kernel = Kernel(step, TARGETS[target])
     for time, batch in ((0, 2), (1, 1), (4, 3), (3, 17)):
-        given: dict[str, Any] = arguments(step, time, batch)
+        given = arguments(step, time, batch)
         found, wanted = kernel(**given, time=time), reference(step, **given, time=time)
         assert_equal(found, wanted, TOLERANCE[dtype])
 
@@ -241,11 +73,11 @@ def test_a_program_equals_its_reference(
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_ragged_batches_end_where_they_end(
-    name: str, threads: int, reverse: bool, reference: Reference
+    name: str, threads: int, reverse: bool, reference: Reference, program: Build, arguments: Draw
 ) -> None:
     step = program(name, 7, "float64")
     kernel = Kernel(step, next(iter(TARGETS.values())))
-    given: dict[str, Any] = arguments(step, 6, 11)
+    given = arguments(step, 6, 11)
     lengths = torch.tensor([3, 0, 6, 1, 6, 0, 2, 5, 4, 4, 1])
     for x in given["inputs"].values():
         x[torch.arange(6)[:, None] >= lengths] = torch.nan
@@ -255,9 +87,11 @@ def test_ragged_batches_end_where_they_end(
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-def test_a_state_that_is_an_output_comes_back_as_every_step_read_it(reverse: bool) -> None:
+def test_a_state_that_is_an_output_comes_back_as_every_step_read_it(
+    reverse: bool, program: Build, arguments: Draw
+) -> None:
     step = program("gru", 5, "float64")
-    given: dict[str, Any] = arguments(step, 4, 3)
+    given = arguments(step, 4, 3)
     found = Kernel(step, TARGETS["portable"])(**given, time=4, reverse=reverse)
     ys = found.outputs["y"]
     first, steps = given["states"]["h"][None], [ys[1:], ys[:-1]][not reverse]
@@ -266,10 +100,12 @@ def test_a_state_that_is_an_output_comes_back_as_every_step_read_it(reverse: boo
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_results_are_the_same_bits_from_run_to_run(threads: int) -> None:
+def test_results_are_the_same_bits_from_run_to_run(
+    threads: int, program: Build, arguments: Draw
+) -> None:
     step = program("gru", 33, "float32")
     kernel = Kernel(step, next(iter(TARGETS.values())))
-    given: dict[str, Any] = arguments(step, 5, 19)
+    given = arguments(step, 5, 19)
     one = kernel(**given, time=5, threads=threads)
     for _ in range(5):
         other = kernel(**given, time=5, threads=threads)
@@ -287,10 +123,10 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("target", ["portable", BEST])
 def test_weights_and_inputs_may_lie_in_any_order(
-    target: str, order: str, hidden: int, reference: Reference
+    target: str, order: str, hidden: int, reference: Reference, program: Build, arguments: Draw
 ) -> None:
     step = program("reset-before", hidden, "float64")
-    given: dict[str, Any] = arguments(step, 3, 4)
+    given = arguments(step, 3, 4)
     wanted = reference(step, **given, time=3)
     given["fixed"] = {n: ORDERS[order](w) for n, w in given["fixed"].items()}
     given["inputs"] = {
@@ -302,19 +138,21 @@ def test_weights_and_inputs_may_lie_in_any_order(
 
 @pytest.mark.parametrize("batch", [70, 41])
 def test_more_rows_than_the_room_between_matmuls_and_gates_holds(
-    batch: int, reference: Reference
+    batch: int, reference: Reference, program: Build, arguments: Draw
 ) -> None:
     step = program("projected-lstm", 19, "float32")
-    given: dict[str, Any] = arguments(step, 2, batch)
+    given = arguments(step, 2, batch)
     found = Kernel(step, TARGETS[BEST])(**given, time=2, threads=1)
     assert_equal(found, reference(step, **given, time=2), 2e-5)
 
 
-def test_weights_are_packed_by_several_threads(reference: Reference) -> None:
+def test_weights_are_packed_by_several_threads(
+    reference: Reference, program: Build, arguments: Draw
+) -> None:
     step = program("reset-before", 120, "float32")
     kernel = Kernel(step, TARGETS[BEST])
     assert kernel.layout.packed_size >= WORTH_SHARING
-    given: dict[str, Any] = arguments(step, 2, 2)
+    given = arguments(step, 2, 2)
     found = kernel(**given, time=2, threads=4)
     assert_equal(found, reference(step, **given, time=2), 2e-5)
 
@@ -382,11 +220,13 @@ def random_program(seed: int, dtype: str) -> Program:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_random_programs_equal_their_reference(seed: int, reference: Reference) -> None:
+def test_random_programs_equal_their_reference(
+    seed: int, reference: Reference, arguments: Draw
+) -> None:
     dtype = ("float32", "float64")[seed % 2]
     step = random_program(seed, dtype)
     kernel = Kernel(step, list(TARGETS.values())[seed % len(TARGETS)])
-    given: dict[str, Any] = arguments(step, 3, 5)
+    given = arguments(step, 3, 5)
     lengths = torch.tensor([3, 1, 0, 2, 3])
     options: dict[str, Any]
     for options in ({}, {"lengths": lengths, "reverse": True}, {"lengths": lengths}):
@@ -395,17 +235,17 @@ def test_random_programs_equal_their_reference(seed: int, reference: Reference) 
         assert_equal(found, wanted, 1e-3 if dtype == "float32" else 1e-10)
 
 
-def test_an_empty_batch_gives_empty_results() -> None:
+def test_an_empty_batch_gives_empty_results(program: Build, arguments: Draw) -> None:
     step = program("gru", 5, "float32")
-    given: dict[str, Any] = arguments(step, 3, 0)
+    given = arguments(step, 3, 0)
     found = Kernel(step, TARGETS["portable"])(**given, time=3)
     assert found.outputs["y"].shape == (3, 0, 5)
     assert found.states["h"].shape == (0, 5)
 
 
-def test_a_tensor_of_the_wrong_type_or_shape_is_refused() -> None:
+def test_a_tensor_of_the_wrong_type_or_shape_is_refused(program: Build, arguments: Draw) -> None:
     step = program("gru", 5, "float32")
-    given: dict[str, Any] = arguments(step, 3, 2)
+    given = arguments(step, 3, 2)
     kernel = Kernel(step, TARGETS["portable"])
     with pytest.raises(ShapeError, match=r"input a is .* of shape \(3, 2, 15\) .* \(4, 2, 15\)"):
         kernel(**given, time=4)

@@ -26,6 +26,7 @@ CONTROL = (
     "output step",  # rows from a step of the outputs to the next: the batch, negative if reversed
     "packed",  # pointer: weights as the matmuls read them
     "buffers",  # pointer: rows that lie between nests, and states
+    "rounded",  # pointer: rows of operands, rounded for products in tiles
 )
 
 
@@ -40,6 +41,7 @@ class Layout:
     buffer_width: int  # numbers for each row of the batch, of all buffers
     products: dict[int, tuple[Product, ...]]  # of each nest
     packed_size: int  # numbers
+    rounded_width: int  # of a row of rounded operands; 0: products are not in tiles
 
 
 def lay_out(plan: Plan, target: Target) -> Layout:
@@ -71,7 +73,7 @@ def lay_out(plan: Plan, target: Target) -> Layout:
         widths[name] = -(-width // lanes) * lanes
         buffers[name] = total
         total += widths[name]
-    found, packed = products(plan, target)
+    found, packed, rounded = products(plan, target)
     slots = {name: slot for slot, name in enumerate(names)}
     outputs = {name: program.types[str(value)].width for name, value in stored}
-    return Layout(slots, outputs, buffers, widths, total, found, packed)
+    return Layout(slots, outputs, buffers, widths, total, found, packed, rounded)

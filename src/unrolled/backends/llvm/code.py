@@ -14,6 +14,20 @@ Value = Any
 INDEX = ir.IntType(64)
 BYTE = ir.IntType(8)
 POINTER = ir.PointerType()
+
+
+class _BFloat16(ir.HalfType):
+    """The type's name in LLVM; llvmlite has none for it."""
+
+    intrinsic_name = "bf16"
+
+    def __str__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return "bfloat"
+
+
+_BFloat16._create_instance()
+
+
 FLOAT_TYPES: dict[str, ir.Type] = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
@@ -186,6 +200,20 @@ class Code:
         """Give some lanes of two vectors, those of the second numbered on from the first's."""
         order = ir.Constant(self.positions, list(lanes))
         return self.builder.shuffle_vector(a, b, order)
+
+    def rounded(self, first: Value, second: Value) -> Value:
+        """Round two vectors of float32 to bfloat16: all numbers of one, then of the other."""
+        name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
+        type = ir.VectorType(_BFloat16(), 2 * self.lanes)
+        return self.builder.bitcast(self.intrinsic(name, type, [second, first]), self.vector)
+
+    def halves_shuffled(self, vector: Value, order: Sequence[int]) -> Value:
+        """Put the halves of a vector's numbers, in the order of memory, into another order."""
+        halves = ir.VectorType(ir.IntType(4 * self.float.bytes), 2 * self.lanes)
+        apart = self.builder.bitcast(vector, halves)
+        positions = ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.lanes), list(order))
+        mixed = self.builder.shuffle_vector(apart, apart, positions)
+        return self.builder.bitcast(mixed, self.vector)
 
     def folded(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """Combine all lanes into each, in pairs of halves."""

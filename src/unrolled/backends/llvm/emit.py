@@ -11,11 +11,12 @@ from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import INDEX, Code, Value
 from unrolled.backends.llvm.ends import edges, write_moves, write_nothing
 from unrolled.backends.llvm.frame import Arguments
-from unrolled.backends.llvm.nests import Scene, pieces, write_piece
+from unrolled.backends.llvm.nests import Scene, pieces, write_before, write_piece
 from unrolled.backends.llvm.packing import write_panel
 from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.target import Target
 from unrolled.backends.llvm.team import Round, Team
+from unrolled.backends.llvm.tiles import RoundedRows, configure_tiles, release_tiles
 
 FUNCTIONS = ("pack", "run")
 
@@ -58,6 +59,8 @@ def _write_pack(code: Code, arguments: Arguments) -> None:
 
 def _write_run(code: Code, arguments: Arguments) -> None:
     """Write the loop in which a thread takes parts of the rows; a team runs the only one."""
+    if arguments.layout.rounded_width:
+        configure_tiles(code)
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
     ticket = _take(code, arguments, "ticket")
     team = Team.here(code, arguments, ticket)
@@ -79,6 +82,8 @@ def _write_run(code: Code, arguments: Arguments) -> None:
         return code.less(values[0], parts)
 
     code.repeat(some_left, body, [ticket])
+    if arguments.layout.rounded_width:
+        release_tiles(code)
     code.finish()
 
 
@@ -89,6 +94,7 @@ def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end:
     at different times: those that run are always the first few.
     """
     nests = arguments.plan.nests
+    rounded = RoundedRows.of(code, arguments, team.member, team.several)
     counts = [pieces(nest, arguments.layout.products[n]) for n, nest in enumerate(nests)]
 
     def move(t: Value, running: Value, moves: Value) -> tuple[Value, Value]:
@@ -112,7 +118,8 @@ def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end:
         for number, nest in enumerate(nests):
             place = code.add(code.times(t, len(nests) + 1), number + 2)
             turn = Round(place, before(t, number, moves), counts[number])
-            scene = Scene(code, arguments, nest, arguments.layout.products[number], homes)
+            scene = Scene(code, arguments, nest, arguments.layout.products[number], homes, rounded)
+            write_before(scene, first, until)
             team.run(turn, lambda piece, scene=scene: write_piece(scene, piece, first, until))
         return [until, moves]
 

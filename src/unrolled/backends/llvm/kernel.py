@@ -13,9 +13,10 @@ from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
 from unrolled.backends.llvm.jit import Library, compile_module
 from unrolled.backends.llvm.memory import Pool
+from unrolled.backends.llvm.nests import TILED_ROOM_ROWS
 from unrolled.backends.llvm.plan import Plan, plan
 from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
-from unrolled.backends.llvm.target import Target, choose_target
+from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
 from unrolled.errors import ShapeError
@@ -194,6 +195,7 @@ class Kernel:
         for slot, numbers in (
             ("packed", self.layout.packed_size),
             ("buffers", self.layout.buffer_width * batch),
+            ("rounded", self.layout.rounded_width * (batch + TILED_ROOM_ROWS) * threads),
         ):
             room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
             table.buffer(slot, room)
@@ -203,8 +205,13 @@ class Kernel:
         run_parallel(addresses["run"], table.address, threads)
 
 
-def compile_program(program: Program) -> Kernel:
+def compile_program(program: Program, *, rounded: bool = False) -> Kernel:
     """Compile a program for this machine, or find it compiled.
+
+    Args:
+        program: a verified program.
+        rounded: whether products of a float32 program round their factors to bfloat16, and sum
+            up in float32, if the machine has instructions for that.
 
     Example:
         >>> from unrolled.ir import parse
@@ -218,7 +225,10 @@ def compile_program(program: Program) -> Kernel:
         >>> kernel(*given, time=3, lengths=torch.tensor([3, 1])).outputs["y"][..., 0].tolist()
         [[1.0, 1.0], [2.0, 0.0], [3.0, 0.0]]
     """
-    return Kernel(program, choose_target())
+    target = choose_target()
+    if rounded and program.dtype == "float32":
+        target = with_tiles(target) or target
+    return Kernel(program, target)
 
 
 def _side_by_side(x: Tensor) -> Tensor:

@@ -14,13 +14,16 @@ from unrolled.backends.llvm.frame import Arguments, Rows, address
 from unrolled.backends.llvm.matmul import write_tile
 from unrolled.backends.llvm.plan import Home, Nest, Window, operand_windows, place_of_rows
 from unrolled.backends.llvm.pointwise import POINTWISE
-from unrolled.backends.llvm.products import Product
+from unrolled.backends.llvm.products import TILE_ROWS, Product
 from unrolled.backends.llvm.reductions import write_reduction
+from unrolled.backends.llvm.tiles import RoundedRows, round_rows, write_rounded
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
 
 ROOM_ROWS = 16
 """Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
+
+TILED_ROOM_ROWS = 2 * TILE_ROWS
 
 TOGETHER = 2
 """Vectors that go through the pointwise operations side by side."""
@@ -35,6 +38,7 @@ class Scene:
     nest: Nest
     products: tuple[Product, ...]
     homes: dict[Home, Rows]
+    rounded: RoundedRows
 
     def operation(self, name: str) -> Operation:
         """Give the operation that computes a value."""
@@ -54,6 +58,22 @@ class Spot:
 def pieces(nest: Nest, products: Sequence[Product]) -> int:
     """Count the pieces that a nest is cut into: blocks of units where there are matmuls."""
     return products[0].segments * products[0].panels if products else 1
+
+
+def write_before(scene: Scene, first: Value, end: Value) -> None:
+    """Write what each thread does before it takes pieces of a nest: operands are rounded."""
+    code = scene.code
+    for product in scene.products:
+        if product.rounded is None:
+            continue
+
+        def body(position: Value, _: list[Value], product=product) -> list[Value]:
+            source = address(code, scene.homes, product.operand, _row(scene, position))
+            target = scene.rounded.of_product(product, position, code.index(0))
+            round_rows(code, product, source, target.base)
+            return []
+
+        code.loop(first, end, body)
 
 
 def write_piece(scene: Scene, piece: Value, first: Value, end: Value) -> None:
@@ -124,7 +144,8 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     """Write a block of units, and in it the loop over as many rows as the room holds."""
     code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
     columns = sum(product.columns for product in scene.products)
-    room = code.room(ROOM_ROWS * columns)
+    size = TILED_ROOM_ROWS if one.rounded is not None else ROOM_ROWS
+    room = code.room(size * columns)
     segment = code.builder.udiv(number, code.index(one.panels))
     before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
     left = code.builder.sub(code.index(-(-one.width // code.lanes)), before)
@@ -132,7 +153,7 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     block = Block(number, segment, code.times(before, code.lanes), vectors)
 
     def rows(position: Value, _: list[Value]) -> list[Value]:
-        until = code.least(code.add(position, ROOM_ROWS), end)
+        until = code.least(code.add(position, size), end)
         column = 0
         for product in scene.products:
             _write_passes(scene, product, block, position, until, room, column)
@@ -140,7 +161,7 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
         _write_behind(scene, block, position, until, room)
         return []
 
-    code.loop(first, end, rows, step=ROOM_ROWS)
+    code.loop(first, end, rows, step=size)
 
 
 def _write_passes(
@@ -158,7 +179,7 @@ def _write_passes(
     panel = code.at(scene.arguments.pointers["packed"], start)
     width = sum(p.columns for p in scene.products)
     for times, columns in product.passes:
-        size = product.terms * columns * code.lanes
+        size = product.depth * columns * code.lanes
 
         def body(
             number: Value, _: list[Value], columns=columns, size=size, panel=panel, column=column
@@ -166,7 +187,13 @@ def _write_passes(
             here = code.at(panel, code.times(number, size))
             place = code.add(column, code.times(number, columns))
             target = code.at(room, code.times(place, code.lanes))
-            _write_tiles(scene, product, block, position, until, here, columns, target, width)
+            if product.rounded is None:
+                _write_tiles(scene, product, block, position, until, here, columns, target, width)
+            else:
+                rows = scene.rounded.of_product(product, position, block.segment)
+                count = code.builder.sub(until, position)
+                sums = Rows(target, code.index(width * code.lanes))
+                write_rounded(code, product, rows, count, here, columns, sums)
             return []
 
         code.loop(0, times, body)

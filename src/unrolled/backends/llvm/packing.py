@@ -52,7 +52,9 @@ def write_panel(
                 code, product, factor, matrices[factor.matrix], segment, unit, target, size
             )
             _call(code, column)
-        panel = code.at(panel, product.terms * size * code.lanes)
+        if product.rounded is not None:
+            _call_round(code, panel, product, size * code.lanes)
+        panel = code.at(panel, product.depth * size * code.lanes)
 
 
 def _column(
@@ -162,3 +164,40 @@ def _gather(code: Code, column: Column) -> None:
         return []
 
     code.loop(0, column.terms, body)
+
+
+def _call_round(code: Code, panel: Value, product: Product, row: int) -> None:
+    """Call the function that rounds a panel, `row` numbers wide, to bfloat16 where it lies."""
+    numbers = [product.terms // 2, product.terms % 2, product.pairs, row]
+    types = [POINTER, *[INDEX] * len(numbers)]
+    code.call("round_panel", types, lambda inner, given: _round(inner, *given), [panel, *numbers])
+
+
+def _round(code: Code, panel: Value, whole: Value, odd: Value, pairs: Value, row: Value) -> None:
+    """Write how terms are put side by side by pairs, and zeros behind them up to whole tiles."""
+    zero = code.constant(0.0)
+    order = [half * code.lanes + lane for lane in range(code.lanes) for half in range(2)]
+
+    def write(begin: Value, end: Value, terms: int) -> None:
+        def pair(number: Value, _: list[Value]) -> list[Value]:
+            source = code.at(panel, code.times(code.times(number, 2), row))
+            target = code.at(panel, code.times(number, row))
+
+            def vector(place: Value, _: list[Value]) -> list[Value]:
+                parts = [zero, zero]
+                for term in range(terms):
+                    start = code.at(source, code.times(row, term))
+                    parts[term] = code.load(code.at(start, place))
+                rounded = code.rounded(*parts)
+                code.store(code.halves_shuffled(rounded, order), code.at(target, place))
+                return []
+
+            code.loop(0, row, vector, step=code.lanes)
+            return []
+
+        code.loop(begin, end, pair)
+
+    last = code.add(whole, odd)
+    write(code.index(0), whole, 2)
+    write(whole, last, 1)
+    write(last, pairs, 0)

@@ -6,6 +6,9 @@ from unrolled.backends.llvm.plan import Nest, Place, Plan, Window, place_of_rows
 from unrolled.backends.llvm.target import FLOATS, Target, Tile, choose_tile
 from unrolled.ir import OPS, Op, Operation
 
+TILE_ROWS = 16
+"""Rows of a tile: of sums, or pairs of terms."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -29,6 +32,7 @@ class Product:
     tile: Tile
     lanes: int
     start: int  # of its panels in the packed weights
+    rounded: int | None = None  # in tiles: where the operand begins in a row of rounded numbers
 
     @property
     def columns(self) -> int:
@@ -44,9 +48,19 @@ class Product:
         return tuple(part for part in parts if part[0])
 
     @property
+    def pairs(self) -> int:
+        """Pairs of terms, up to whole tiles."""
+        return -(-self.terms // (2 * TILE_ROWS)) * TILE_ROWS
+
+    @property
+    def depth(self) -> int:
+        """Rows of a panel: its terms; in tiles, room for these and then for their pairs."""
+        return self.terms if self.rounded is None else max(self.terms, self.pairs)
+
+    @property
     def panel_size(self) -> int:
         """Numbers in the panel of one block of units."""
-        return self.terms * self.columns * self.lanes
+        return self.depth * self.columns * self.lanes
 
     @property
     def panels(self) -> int:
@@ -59,11 +73,16 @@ class Product:
         return self.segments * self.panels * self.panel_size
 
 
-def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]], int]:
-    """Find the products of every nest, and how many numbers their packed weights are."""
+def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]], int, int]:
+    """Find the products of every nest.
+
+    Returns:
+        The products; how many numbers their packed weights are; and how many a row of rounded
+        operands is, two of which have the place of one.
+    """
     lanes = target.lanes(FLOATS[plan.program.dtype])
     operations = {operation.name: operation for operation in plan.program.body}
-    found, start = {}, 0
+    found, start, widest = {}, 0, 0
     for number, nest in enumerate(plan.nests):
         shared: dict[tuple[Place, int], list[tuple[Window, Operation]]] = {}
         for window in nest.windows:
@@ -72,16 +91,21 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
                 key = place_of_rows(plan, str(operation.operands[0])), _terms(plan, operation)
                 shared.setdefault(key, []).append((window, operation))
         gates = sum(map(len, shared.values()))
-        own = []
+        own: list[Product] = []
+        rounded = 0
         for (operand, terms), pairs in shared.items():
             segments = _segments(plan, nest)
             width = nest.width // segments
             tile = choose_tile(target, gates, -(-width // lanes))
             factors = tuple(_factor(window, operation) for window, operation in pairs)
-            own.append(Product(operand, terms, width, segments, factors, tile, lanes, start))
-            start += own[-1].size
+            begin = rounded if target.tiles else None
+            product = Product(operand, terms, width, segments, factors, tile, lanes, start, begin)
+            own.append(product)
+            start += product.size
+            rounded += segments * product.pairs
         found[number] = tuple(own)
-    return found, start
+        widest = max(widest, rounded)
+    return found, start, widest if target.tiles else 0
 
 
 def _terms(plan: Plan, operation: Operation) -> int:

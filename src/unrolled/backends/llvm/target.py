@@ -1,6 +1,9 @@
 """What kernels are generated for: an instruction set, the width of its vectors, its registers."""
 
-from dataclasses import dataclass
+import ctypes
+import platform
+from dataclasses import dataclass, replace
+from functools import cache
 
 import llvmlite.binding as llvm
 
@@ -33,6 +36,7 @@ class Target:
     features: str
     vector_bytes: int
     registers: int  # that hold vectors
+    tiles: bool = False  # products of numbers rounded to bfloat16, summed in float32, in tiles
 
     @property
     def scalef(self) -> bool:
@@ -97,8 +101,36 @@ def choose_target(name: str | None = None) -> Target:
     return found[name]
 
 
+TILES = ("amx-tile", "amx-bf16", "avx512bf16")
+"""The features that products of bfloat16 in tiles stand on, beside those of avx512."""
+
+
+def with_tiles(target: Target) -> Target | None:
+    """Give the target with products in tiles of bfloat16; None where the machine has none.
+
+    >>> with_tiles(PORTABLE) is None
+    True
+    """
+    host = llvm.get_host_cpu_features()
+    there = target.name == "avx512" and all(host.get(feature) for feature in TILES)
+    return replace(target, tiles=True) if there and _tiles_allowed() else None
+
+
+@cache
+def _tiles_allowed() -> bool:
+    """Ask the system for the room in which it keeps a thread's tiles while another thread runs."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
 WORTH = {1: 0.70, 2: 0.95, 3: 1.0}
 """How fast a pass of so many columns is against one of three (measured with 8 rows on AVX-512)."""
+
+
+TILES_WORTH = {1: 0.70, 2: 1.0}
+"""The same of tiles: two by two of sums leave room for two of each factor, used twice each."""
 
 
 def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
@@ -115,10 +147,11 @@ def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     (Tile(rows=8, columns=3, vectors=1), Tile(rows=8, columns=2, vectors=1))
     """
     rows = 8 if target.registers >= 32 else 4
-    most = max(WORTH)
+    worth = TILES_WORTH if target.tiles else WORTH
+    most = max(worth)
     vectors = 1
     if gates == 1:
-        vectors = max(WORTH, key=lambda v: WORTH[v] * blocks / (-(-blocks // v) * v))
+        vectors = max(worth, key=lambda v: worth[v] * blocks / (-(-blocks // v) * v))
     columns = gates * vectors
     return Tile(rows, -(-columns // -(-columns // most)), vectors)
 

@@ -1,0 +1,98 @@
+"""What bfloat16 saves: layers with and without autocast, beside torch.nn's.
+
+    python benchmarks/precision.py --json benchmarks/results/precision.json
+
+A training step is forward and backward from a sum; all four take turns. How far the results of
+autocast are from those of float32 is measured first: the norm of the difference by the norm.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import unrolled
+from measure import commit, interleaved, machine
+from unrolled.backends import rounding
+
+KINDS = {"LSTM": (unrolled.LSTM, nn.LSTM), "GRU": (unrolled.GRU, nn.GRU)}
+SHAPES = [  # batch, time, inputs, units
+    (1, 128, 256, 256),
+    (8, 128, 256, 256),
+    (32, 128, 64, 256),
+    (32, 128, 256, 256),
+    (128, 9, 128, 256),
+    (64, 64, 512, 512),
+]
+RUNS = ("unrolled bfloat16", "unrolled float32", "torch.nn bfloat16", "torch.nn float32")
+
+
+def main() -> None:
+    """Measure, print and record."""
+    parser = argparse.ArgumentParser(description="Time layers in bfloat16 and float32.")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="where the results go")
+    arguments = parser.parse_args()
+    if rounding("llvm") == "llvm":
+        sys.exit("this machine does not multiply in tiles of bfloat16: there is nothing to compare")
+    cases = [measure(k, s, arguments.repeats) for k in KINDS for s in SHAPES]
+    if arguments.json:
+        record = {
+            "command": "python " + " ".join(sys.argv),
+            "commit": commit(),
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(),
+            "cases": cases,
+        }
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def measure(kind: str, shape: tuple[int, int, int, int], repeats: int) -> dict[str, object]:
+    """Measure one layer, and print a line."""
+    batch, steps, inputs, units = shape
+    torch.manual_seed(0)
+    ours, theirs = (make(inputs, units) for make in KINDS[kind])
+    theirs.load_state_dict(ours.state_dict())
+    xs = torch.randn(steps, batch, inputs)
+    exact, rounded = results(ours, xs, rounds=False), results(ours, xs, rounds=True)
+    errors = [((a - b).norm() / b.norm()).item() for a, b in zip(rounded, exact, strict=True)]
+    case: dict[str, object] = {
+        "layer": kind,
+        "shape": dict(zip(("batch", "time", "inputs", "units"), shape, strict=True)),
+        "error of outputs": errors[0],
+        "greatest error of gradients": max(errors[1:]),
+    }
+    for what, run in (("forward", forward), ("training", results)):
+        runs: list[Callable[[], object]] = [
+            lambda layer=layer, rounds=rounds, run=run: run(layer, xs, rounds=rounds)
+            for layer in (ours, theirs)
+            for rounds in (True, False)
+        ]
+        times = interleaved(runs, repeats, seconds=20)
+        case[what] = {n: statistics.median(t) for n, t in zip(RUNS, times, strict=True)}
+        medians = " ".join(f"{statistics.median(t) * 1e3:9.2f}" for t in times)
+        print(f"{kind:5}{'x'.join(map(str, shape)):16} {what:9} {medians} ms", flush=True)
+    return case
+
+
+@torch.no_grad()
+def forward(layer: nn.Module, xs: Tensor, *, rounds: bool) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+        return layer(xs)[0]
+
+
+def results(layer: nn.Module, xs: Tensor, *, rounds: bool) -> tuple[Tensor, ...]:
+    """Give outputs, and the gradients of parameters."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+        ys = layer(xs)[0]
+    return ys.detach().float(), *torch.autograd.grad(ys.float().sum(), [*layer.parameters()])
+
+
+if __name__ == "__main__":
+    main()

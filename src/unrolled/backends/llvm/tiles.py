@@ -1,0 +1,165 @@
+"""Products whose factors are rounded to bfloat16, in the tiles of AMX; sums are float32.
+
+A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
+32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
+
+    operands[row][term]      panel[pair of terms][column][lane][2]
+
+So panels lie as in `matmul`, with a pair in the place of a number. They are packed as float32 and
+then rounded where they lie. Operands are rounded before each nest, each thread in rows of its own.
+"""
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from unrolled.backends.llvm.code import BYTE, Code, Value
+from unrolled.backends.llvm.frame import Arguments, Rows
+from unrolled.backends.llvm.products import TILE_ROWS, Product
+
+LINE = 64
+"""Bytes in a row of a tile."""
+
+SUMS, OPERANDS, WEIGHTS = 0, 4, 6
+"""The first of the tiles of each kind: two by two of sums, two of each factor."""
+
+
+@dataclass(frozen=True)
+class RoundedRows:
+    """Rows of rounded operands, one for each position of the batch, this thread's own."""
+
+    code: Code
+    base: Value
+    width: int  # in float32 numbers, two of bfloat16 each
+
+    @classmethod
+    def of(cls, code: Code, arguments: Arguments, member: Value, several: Value) -> "RoundedRows":
+        """Give the rows of a thread; in a team, each has all of them for itself."""
+        width = arguments.layout.rounded_width
+        rows = code.add(arguments.numbers["batch"], 2 * TILE_ROWS)
+        number = code.builder.select(several, member, code.index(0))
+        start = code.times(number, code.times(rows, width))
+        return cls(code, code.at(arguments.pointers["rounded"], start), width)
+
+    def of_product(self, product: Product, position: Value, segment: Value) -> Rows:
+        """Give the rows of a product's operand, or of one block of it, from a position on."""
+        assert product.rounded is not None
+        start = self.code.add(self.code.times(position, self.width), product.rounded)
+        start = self.code.add(start, self.code.times(segment, product.pairs))
+        return Rows(self.code.at(self.base, start), self.code.index(self.width))
+
+
+def configure_tiles(code: Code) -> None:
+    """Make all tiles 16 rows of 64 bytes, for this thread."""
+    palette = [1] + [0] * 15 + [LINE, 0] * 8 + [0] * 16 + [TILE_ROWS] * 8 + [0] * 8
+    type = ir.ArrayType(BYTE, len(palette))
+    layout = ir.GlobalVariable(code.builder.module, type, "tiles")
+    layout.global_constant, layout.linkage = True, "internal"
+    layout.initializer = ir.Constant(type, palette)  # pyright: ignore[reportAttributeAccessIssue]
+    code.intrinsic("llvm.x86.ldtilecfg", ir.VoidType(), [layout])
+
+
+def release_tiles(code: Code) -> None:
+    """Leave the tiles to whoever comes next."""
+    code.intrinsic("llvm.x86.tilerelease", ir.VoidType(), [])
+
+
+def round_rows(code: Code, product: Product, source: Value, target: Value) -> None:
+    """Round one row of an operand, all blocks of it; zeros behind each, up to whole tiles."""
+    both = 2 * code.lanes
+    whole = product.terms - product.terms % both
+
+    def segment(number: Value, _: list[Value]) -> list[Value]:
+        start = code.at(source, code.times(number, product.terms))
+        end = code.at(target, code.times(number, product.pairs))
+
+        def write(term: Value, masks: list[Value | None]) -> None:
+            halves = [
+                code.load(code.at(start, code.add(term, half * code.lanes)), mask)
+                for half, mask in enumerate(masks)
+            ]
+            code.store(code.rounded(*halves), code.at(end, code.builder.lshr(term, code.index(1))))
+
+        def body(term: Value, _: list[Value]) -> list[Value]:
+            write(term, [None, None])
+            return []
+
+        code.loop(0, whole, body, step=both)
+        if whole < product.terms:
+            left = product.terms - whole
+            masks = [code.first_lanes(code.index(left - half)) for half in (0, code.lanes)]
+            write(code.index(whole), masks)
+        return []
+
+    code.loop(0, product.segments, segment)
+
+
+def write_rounded(
+    code: Code,
+    product: Product,
+    operands: Rows,
+    count: Value,
+    panel: Value,
+    columns: int,
+    sums: Rows,
+) -> None:
+    """Write the product of up to 32 rows with one panel of weights.
+
+    Args:
+        code: where to write it.
+        product: what is multiplied.
+        operands: rounded.
+        count: how many rows there are; sums behind them mean nothing.
+        panel: the address of the panel.
+        columns: vectors side by side in it, one or two.
+        sums: where they go.
+    """
+    with code.builder.if_else(code.less(TILE_ROWS, count)) as (many, few):
+        with many:
+            _write_tiles(code, product, operands, panel, columns, sums, 2)
+        with few:
+            _write_tiles(code, product, operands, panel, columns, sums, 1)
+
+
+def _write_tiles(
+    code: Code,
+    product: Product,
+    operands: Rows,
+    panel: Value,
+    columns: int,
+    sums: Rows,
+    high: int,
+) -> None:
+    """Write the product of one or two tiles of rows with the one or two columns of a panel."""
+    line = columns * code.lanes
+    tall, wide = range(high), range(columns)
+
+    def call(name: str, *arguments: Value | int) -> None:
+        given = [ir.Constant(BYTE, a) if isinstance(a, int) else a for a in arguments]
+        code.intrinsic(f"llvm.x86.{name}", ir.VoidType(), given)
+
+    def move(name: str, tile: int, address: Value, stride: Value) -> None:
+        call(name, tile, address, code.times(stride, code.float.bytes))
+
+    for r in tall:
+        for c in wide:
+            call("tilezero", SUMS + 2 * r + c)
+
+    def pairs(pair: Value, _: list[Value]) -> list[Value]:
+        first, weights = code.at(operands.base, pair), code.at(panel, code.times(pair, line))
+        for r in tall:
+            there = code.at(first, code.times(operands.stride, r * TILE_ROWS))
+            move("tileloadd64", OPERANDS + r, there, operands.stride)
+        for c in wide:
+            there = code.at(weights, c * code.lanes)
+            move("tileloadd64", WEIGHTS + c, there, code.index(line))
+        for r in tall:
+            for c in wide:
+                call("tdpbf16ps", SUMS + 2 * r + c, OPERANDS + r, WEIGHTS + c)
+        return []
+
+    code.loop(0, product.pairs, pairs, step=TILE_ROWS)
+    for r in tall:
+        for c in wide:
+            begin = code.add(code.times(sums.stride, r * TILE_ROWS), c * code.lanes)
+            move("tilestored64", SUMS + 2 * r + c, code.at(sums.base, begin), sums.stride)
