@@ -5,7 +5,8 @@
 
 Both have the same weights and must give the same scores before anything is timed. By turns each
 takes the same batches of English words: forward, loss, backward, clipping and AdamW. torch.nn's
-spells every word of a batch, or with --distinct each of them once, as unrolled's does.
+spells every word of a batch, or with --distinct each of them once, as unrolled's does. With
+--bfloat16 both train under autocast to bfloat16, as `unrolled train` does where a processor has it.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of a repeat")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--distinct", action="store_true", help="torch.nn spells each word once")
+    parser.add_argument("--bfloat16", action="store_true", help="both train under autocast to it")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results")
     arguments = parser.parse_args()
     folder = os.environ.get("UNROLLED_DATA")
@@ -123,9 +125,10 @@ def main() -> None:
     ]
     entries = [[_entries(lexicon, words) for words in text] for text in texts]
     check(ours, theirs, speller, texts[0], entries[0])
+    rounds = arguments.bfloat16
     runs = [
-        lambda: train(ours, [speller.batch(text) for text in texts], wanted, lambda o: o[0]),
-        lambda: train(theirs, entries, wanted, lambda o: o),
+        lambda: train(ours, map(speller.batch, texts), wanted, lambda o: o[0], rounds=rounds),
+        lambda: train(theirs, entries, wanted, lambda o: o, rounds=rounds),
     ]
     times = interleaved(runs, arguments.repeats)
     words = sum(len(sentence) for text in texts for sentence in text)
@@ -145,8 +148,10 @@ def main() -> None:
             "median_ratio": medians[0] / medians[1],
         }
         RESULTS.mkdir(exist_ok=True)
-        name = f"tagging_speed{'-distinct' if arguments.distinct else ''}.json"
-        (RESULTS / name).write_text(json.dumps(record, indent=1) + "\n")
+        chosen = [name for name in ("distinct", "bfloat16") if getattr(arguments, name)]
+        (RESULTS / f"{'-'.join(['tagging_speed', *chosen])}.json").write_text(
+            json.dumps(record, indent=1) + "\n"
+        )
 
 
 def check(ours: Tagger, theirs: Packed, speller: Speller, text: list, entries: list) -> None:
@@ -159,12 +164,15 @@ def check(ours: Tagger, theirs: Packed, speller: Speller, text: list, entries: l
         )
 
 
-def train(model: nn.Module, inputs: Sequence, wanted: Sequence[Tensor], scores) -> None:
+def train(
+    model: nn.Module, inputs: Iterable, wanted: Sequence[Tensor], scores, *, rounds: bool
+) -> None:
     """Take a step on each batch."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     for batch, tags in zip(inputs, wanted, strict=True):
-        loss = F.cross_entropy(scores(model(batch)).flatten(0, 1), tags.flatten())
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            loss = F.cross_entropy(scores(model(batch)).flatten(0, 1), tags.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

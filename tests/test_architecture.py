@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compiler": {"ir", "cell", "errors"},
     "backends": {"ir", "files", "errors"},
     "kernels": {"compiler", "backends"},
-    "gradients": {"compiler"},
+    "gradients": {"compiler", "backends"},
     "loop": {"kernels", "gradients", "compiler", "backends", "errors"},
     "operation": {"kernels", "loop", "compiler", "ir", "errors"},
     "compiled": {"kernels", "operation", "loop", "compiler", "backends", "cell", "errors"},

@@ -206,12 +206,13 @@ class Shared(Cell):
 def test_many_rows_are_run_as_few_are(
     kind: Callable[[int, int], Cell], ragged: bool, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell, batch = kind(6, 10).double(), compiled.MANY_ROWS * torch.get_num_threads()
+    cell, batch = kind(6, 10).double(), 32
     xs = torch.randn(5, batch, 6, dtype=torch.float64, requires_grad=True)
     lengths, resets = torch.arange(batch) % 6 if ragged else None, torch.rand(5, batch) < 0.2
     results = []
     for backend_of_one, many in ((backend, batch), (backend, batch + 1), ("eager", 1)):
-        monkeypatch.setattr(compiled, "MANY_ROWS", many / torch.get_num_threads())
+        inside = {False: (many / torch.get_num_threads(), 64)}
+        monkeypatch.setattr(compiled, "INSIDE", inside)
         ys, last, states = unroll(
             cell, xs, lengths=lengths, resets=resets, backend=backend_of_one, return_states=True
         )
@@ -223,7 +224,7 @@ def test_many_rows_are_run_as_few_are(
 
 
 def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MANY_ROWS", 0)
+    monkeypatch.setattr(compiled, "INSIDE", {False: (0, 64)})
     cell = LSTM(2, 2).double()
     xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)

@@ -32,12 +32,11 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
-NARROW = {False: 64, True: 1024}
-"""The most numbers of an input whose product with a parameter is in the loop for many rows,
-by whether factors are rounded: in tiles a product costs less than to write and read its result."""
-
-MANY_ROWS = 16
-"""Rows for each thread from which on reading a matrix costs less than what is done with it."""
+INSIDE = {False: (16, 64), True: (2, 1024)}
+"""From how many rows for each thread on products of inputs with parameters are in the loop, and up
+to how many numbers of an input; by whether factors are rounded. For fewer rows it costs more to read
+a matrix than what is done with it. Products of rounded factors cost less than to write and to read
+what they give."""
 
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
@@ -80,8 +79,9 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     batch = call.xs.shape[1]
-    if not is_traced(call.xs) and batch >= MANY_ROWS * torch.get_num_threads():
-        compiled = compiled.for_many_rows(NARROW[backend in ROUNDING.values()])
+    rows, numbers = INSIDE[backend in ROUNDING.values()]
+    if not is_traced(call.xs) and batch >= rows * torch.get_num_threads():
+        compiled = compiled.for_many_rows(numbers)
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros

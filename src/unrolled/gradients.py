@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unrolled.backends.tracing import is_traced
 from unrolled.compiler import Gradient
 
 
@@ -41,32 +42,51 @@ class Products:
         return self._product(gradient).to(right.dtype)
 
     def _product(self, gradient: Gradient) -> Tensor:
-        left, right = self._factor(gradient.left), self._factor(gradient.right)
         if gradient.how in ("operand", "operand of turned"):
-            return _by_blocks(right, left if gradient.how == "operand of turned" else left.mT)
+            rows = self._rows(gradient.right)
+            matrix = self.given[gradient.left].to(rows.dtype)
+            made = _by_blocks(rows, matrix if gradient.how == "operand of turned" else matrix.mT)
+            time, batch, _ = self.known[gradient.right].shape
+            return made[: time * batch].reshape(time, batch, made.shape[1])
+        left, right = self._rows(gradient.left), self._rows(gradient.right)
         matrix = self.given[gradient.of]
-        left, right = _flat(left), _flat(right)
         if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
             return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
         blocks, k, n = matrix.shape
         by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
         return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
 
-    def _factor(self, name: str) -> Tensor:
-        """Give a factor, rounded once however often it is read."""
+    def _rows(self, name: str) -> Tensor:
+        """Give the rows of all steps as a factor; rounded once, however often it is read."""
         if not self.rounded:
-            return self.known[name]
+            return _flat(self.known[name])
         if name not in self.factors:
-            self.factors[name] = self.known[name].to(torch.bfloat16)
+            self.factors[name] = _rounded(_flat(self.known[name]))
         return self.factors[name]
 
 
+def _rounded(rows: Tensor) -> Tensor:
+    """Round rows to bfloat16, and put rows of zeros behind them: an eighth as many at most.
+
+    PyTorch prepares its products of bfloat16 for each number of rows, which takes longer than most
+    of them; so there are few such numbers.
+    """
+    if is_traced(rows):
+        return rows.to(torch.bfloat16)
+    count = rows.shape[0]
+    unit = 1 << max(0, count.bit_length() - 4)
+    result = rows.new_empty(-(-count // unit) * unit, rows.shape[1], dtype=torch.bfloat16)
+    result[:count] = rows
+    result[count:] = 0
+    return result
+
+
 def _by_blocks(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply rows (time, batch, width) with a matrix, or each of their blocks with its own."""
+    """Multiply rows with a matrix, or each of their blocks with its own."""
     if matrix.dim() == 2:
         return rows @ matrix
     blocks, k, _ = matrix.shape
-    return torch.einsum("tbik,ikn->tbin", rows.unflatten(2, (blocks, k)), matrix).flatten(2)
+    return torch.einsum("rik,ikn->rin", rows.unflatten(1, (blocks, k)), matrix).flatten(1)
 
 
 def _flat(sequence: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Node
 
-from unrolled.compiler.step import Step, insert, reached
+from unrolled.compiler.step import Step, insert, of_parameters, reached
 
 aten = torch.ops.aten
 
@@ -37,7 +37,7 @@ def join(step: Step) -> Step:
     graph.graph_copy(step.y.graph, copies)
     for old, new in copies.items():
         new.name = old.name
-    feeds, known = set(reached(step.after)), _of_parameters(step)
+    feeds, known = set(reached(step.after)), {*step.tensors, *step.values, *of_parameters(step)}
     varying = [copies[node] for node in step.nodes if node not in known]
     for node in step.nodes:
         if node in known and varying:
@@ -63,15 +63,6 @@ def join(step: Step) -> Step:
         after=tuple(results[1:]),
     )
     return replace(renewed, nodes=reached(results))
-
-
-def _of_parameters(step: Step) -> set[Node]:
-    """Find the parameters and what is computed of nothing else, such as a matrix under a mask."""
-    found = {*step.tensors, *step.values}
-    for node in step.nodes:
-        if node.all_input_nodes and found.issuperset(node.all_input_nodes):
-            found.add(node)
-    return found
 
 
 def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:

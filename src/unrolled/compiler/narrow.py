@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from unrolled.compiler.aten import LOWER, POINTWISE, PRODUCTS
-from unrolled.compiler.partition import Parts, is_size
+from unrolled.compiler.partition import Parts
 from unrolled.compiler.shapes import STILL
-from unrolled.compiler.step import Step, features
+from unrolled.compiler.step import Step, features, is_size
 
 
 def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:

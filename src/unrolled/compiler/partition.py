@@ -1,14 +1,13 @@
 """`partition`: Step -> Parts, by what each operation reads and what reads it."""
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
 from torch.fx import Node
 
-from unrolled.compiler.step import Step, shown
+from unrolled.compiler.step import Step, is_size, of_parameters, shown, spread
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,6 @@ class Parts:
             nodes: tuple[Node, ...] = getattr(self, part.name)
             lines += [f"{part.name}:", *(f"  {shown(node)}" for node in nodes)]
         return "\n".join(lines)
-
-
-def is_size(node: Node) -> bool:
-    """Say whether a node is a number, such as the batch, and no tensor: every part may have it."""
-    return isinstance(node.meta.get("val"), (int, torch.SymInt))
 
 
 def partition(step: Step) -> Parts:
@@ -57,12 +51,11 @@ def partition(step: Step) -> Parts:
         sunk:
     """
     nodes = [node for node in step.nodes if not is_size(node)]
-    on_state = _spread(nodes, step.before)
-    on_input = _spread(nodes, [step.x, *step.constants.values()])
+    on_state = spread(nodes, step.before)
+    on_input = spread(nodes, [step.x, *step.constants.values()])
     feeds = _upstream(step.after)
-    free = {n for n in nodes if n not in on_state and n not in on_input}
-    free = {n for n in free if _has_rows(n)}  # ones(batch, 5): reads nothing at all
-    fixed = [n for n in nodes if n not in on_state and n not in on_input and n not in free]
+    fixed = of_parameters(step)
+    free = {n for n in nodes if n not in on_state | on_input | {*fixed}}  # ones(batch, 5)
     kept = {n for n in nodes if n in on_state and n in feeds}
     kept |= {n for n in nodes if n.target is operator.getitem and n.args[0] in kept}
     for node in reversed(nodes):
@@ -76,7 +69,7 @@ def partition(step: Step) -> Parts:
     sunk = {n for n in nodes if n in on_state and n not in kept}
     rest = {*fixed, *kept, *sunk}
     return Parts(
-        fixed=tuple(fixed),
+        fixed=fixed,
         hoisted=tuple(n for n in nodes if n not in rest),
         kept=tuple(n for n in nodes if n in kept),
         sunk=tuple(n for n in nodes if n in sunk),
@@ -97,20 +90,6 @@ def _cuts(node: Node) -> bool:
     if node.target is operator.getitem:
         return any(operand.target in CUTS for operand in node.all_input_nodes)
     return node.target in CUTS
-
-
-def _has_rows(node: Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and any(isinstance(n, torch.SymInt) for n in value.shape)
-
-
-def _spread(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
-    """Give the nodes that read one of the sources, directly or not."""
-    found = set(sources)
-    for node in nodes:
-        if any(operand in found for operand in node.all_input_nodes):
-            found.add(node)
-    return found
 
 
 def _upstream(results: Iterable[Node]) -> set[Node]:

@@ -1,6 +1,6 @@
 """A captured step: the graph of core ATen operations, its inputs, states and parameters named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,33 @@ def batch_axis(node: Node) -> int | None:
 def features(node: Node) -> tuple[int, ...]:
     """Give a tensor's shape without its batch."""
     return tuple(n for n in node.meta["val"].shape if not isinstance(n, torch.SymInt))
+
+
+def is_size(node: Node) -> bool:
+    """Say whether a node is a number, such as the batch, and no tensor: every part may have it."""
+    return isinstance(node.meta.get("val"), (int, torch.SymInt))
+
+
+def spread(nodes: Iterable[Node], sources: Iterable[Node]) -> set[Node]:
+    """Give the sources and the nodes that read one of them, directly or not."""
+    found = set(sources)
+    for node in nodes:
+        if any(operand in found for operand in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def of_parameters(step: Step) -> tuple[Node, ...]:
+    """Give the operations that read neither input nor state, such as a matrix under a mask.
+
+    Those with a row for each sequence, such as ``ones(batch, 5)``, are none of them.
+    """
+    varying = spread(step.nodes, [step.x, *step.before, *step.constants.values()])
+    return tuple(
+        node
+        for node in step.nodes
+        if node not in varying and not is_size(node) and batch_axis(node) is None
+    )
 
 
 def reached(results: Sequence[Node]) -> tuple[Node, ...]:

@@ -64,7 +64,7 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
     Args:
         precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, and on a
-            processor that multiplies tiles of it.
+            processor that multiplies it.
         device: where.
 
     Example:

@@ -26,7 +26,7 @@ CONTROL = (
     "output step",  # rows from a step of the outputs to the next: the batch, negative if reversed
     "packed",  # pointer: weights as the matmuls read them
     "buffers",  # pointer: rows that lie between nests, and states
-    "rounded",  # pointer: rows of operands, rounded for products in tiles
+    "rounded",  # pointer: rows of operands, rounded to bfloat16
 )
 
 
@@ -41,7 +41,7 @@ class Layout:
     buffer_width: int  # numbers for each row of the batch, of all buffers
     products: dict[int, tuple[Product, ...]]  # of each nest
     packed_size: int  # numbers
-    rounded_width: int  # of a row of rounded operands; 0: products are not in tiles
+    rounded_width: int  # of a row of rounded operands; 0: none are
 
 
 def lay_out(plan: Plan, target: Target) -> Layout:

@@ -59,7 +59,8 @@ def _write_pack(code: Code, arguments: Arguments) -> None:
 
 def _write_run(code: Code, arguments: Arguments) -> None:
     """Write the loop in which a thread takes parts of the rows; a team runs the only one."""
-    if arguments.layout.rounded_width:
+    in_tiles = arguments.layout.rounded_width and code.target.rounding == "tiles"
+    if in_tiles:
         configure_tiles(code)
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
     ticket = _take(code, arguments, "ticket")
@@ -82,7 +83,7 @@ def _write_run(code: Code, arguments: Arguments) -> None:
         return code.less(values[0], parts)
 
     code.repeat(some_left, body, [ticket])
-    if arguments.layout.rounded_width:
+    if in_tiles:
         release_tiles(code)
     code.finish()
 

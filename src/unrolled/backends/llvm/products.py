@@ -32,7 +32,7 @@ class Product:
     tile: Tile
     lanes: int
     start: int  # of its panels in the packed weights
-    rounded: int | None = None  # in tiles: where the operand begins in a row of rounded numbers
+    rounded: int | None = None  # where the operand begins in a row of rounded ones, if it is
 
     @property
     def columns(self) -> int:
@@ -54,7 +54,7 @@ class Product:
 
     @property
     def depth(self) -> int:
-        """Rows of a panel: its terms; in tiles, room for these and then for their pairs."""
+        """Rows of a panel: its terms; if rounded, room for these and then for their pairs."""
         return self.terms if self.rounded is None else max(self.terms, self.pairs)
 
     @property
@@ -98,14 +98,14 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
             width = nest.width // segments
             tile = choose_tile(target, gates, -(-width // lanes))
             factors = tuple(_factor(window, operation) for window, operation in pairs)
-            begin = rounded if target.tiles else None
+            begin = rounded if target.rounding else None
             product = Product(operand, terms, width, segments, factors, tile, lanes, start, begin)
             own.append(product)
             start += product.size
             rounded += segments * product.pairs
         found[number] = tuple(own)
         widest = max(widest, rounded)
-    return found, start, widest if target.tiles else 0
+    return found, start, widest if target.rounding else 0
 
 
 def _terms(plan: Plan, operation: Operation) -> int:
