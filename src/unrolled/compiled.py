@@ -34,9 +34,9 @@ CACHE = Cache()
 
 INSIDE = {False: (16, 64), True: (2, 1024)}
 """From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by whether factors are rounded. For fewer rows it costs more to read
-a matrix than what is done with it. Products of rounded factors cost less than to write and to read
-what they give."""
+to how many numbers of an input; by whether factors are rounded. For fewer rows it costs more to
+read a matrix than what is done with it. Products of rounded factors cost less than to write and to
+read what they give."""
 
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
