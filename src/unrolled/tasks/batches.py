@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,5 +47,17 @@ def pad(sequences: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]
     ([[5, 8], [6, 0], [7, 0]], [3, 1])
     """
     steps = list(zip_longest(*sequences, fillvalue=value))
-    ids = torch.tensor(steps, dtype=torch.long).reshape(len(steps), len(sequences))
-    return ids, torch.tensor([len(sequence) for sequence in sequences], dtype=torch.long)
+    ids = integers(steps).reshape(len(steps), len(sequences))
+    return ids, integers([len(sequence) for sequence in sequences])
+
+
+def integers(numbers: Sequence[Any]) -> Tensor:
+    """Give a list of integers, or of equally long lists of them, as an int64 tensor.
+
+    NumPy reads lists in a quarter of PyTorch's time.
+
+    >>> integers([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    return torch.from_numpy(np.array(numbers, dtype=np.int64))

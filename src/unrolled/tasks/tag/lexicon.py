@@ -17,7 +17,7 @@ from unrolled.errors import DataError
 from unrolled.files import write_atomically
 from unrolled.models.spelling import end_to_end
 from unrolled.models.tagger import UNKNOWN, Sentences
-from unrolled.tasks.batches import pad
+from unrolled.tasks.batches import integers, pad
 
 FORMAT = ("unrolled-lexicon", 1)  # name and version of the file
 DISTINCT = 1 << 17  # words whose ids are kept at hand
@@ -231,8 +231,8 @@ class Speller:
         places, lengths = pad(rows, 0)
         entries = [self._entry(word) for word in distinct]
         behind = torch.arange(len(places))[:, None] >= lengths
-        ids = torch.tensor([entry.id for entry in entries])[places].masked_fill(behind, 0)
-        features = torch.tensor([entry.features for entry in entries])
+        ids = integers([entry.id for entry in entries])[places].masked_fill(behind, 0)
+        features = integers([entry.features for entry in entries])
         letters = end_to_end([entry.letters for entry in entries])
         return Sentences(ids, lengths, places, letters, features)
 
