@@ -8,6 +8,9 @@ from torch import Tensor
 from unrolled.backends.tracing import is_traced
 from unrolled.compiler import Gradient
 
+WORTH_ROUNDING = 1 << 24
+"""Multiplications of a product from which on it takes longer than to round its factors."""
+
 
 class Products:
     """What the gradients of one recurrence are made from.
@@ -42,27 +45,33 @@ class Products:
         return self._product(gradient).to(right.dtype)
 
     def _product(self, gradient: Gradient) -> Tensor:
-        if gradient.how in ("operand", "operand of turned"):
-            rows = self._rows(gradient.right)
-            matrix = self.given[gradient.left].to(rows.dtype)
+        to_input = gradient.how in ("operand", "operand of turned")
+        matrix = self.given[gradient.left if to_input else gradient.of]
+        rows = self._rows(gradient.right, matrix)
+        if to_input:
+            matrix = matrix.to(rows.dtype)
             made = _by_blocks(rows, matrix if gradient.how == "operand of turned" else matrix.mT)
             time, batch, _ = self.known[gradient.right].shape
             return made[: time * batch].reshape(time, batch, made.shape[1])
-        left, right = self._rows(gradient.left), self._rows(gradient.right)
-        matrix = self.given[gradient.of]
+        left = self._rows(gradient.left, matrix)
         if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
-            return (right.T @ left).T if matrix.stride(0) == 1 else left.T @ right
+            return (rows.T @ left).T if matrix.stride(0) == 1 else left.T @ rows
         blocks, k, n = matrix.shape
         by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
-        return by_block @ right.unflatten(1, (blocks, n)).transpose(0, 1)
+        return by_block @ rows.unflatten(1, (blocks, n)).transpose(0, 1)
 
-    def _rows(self, name: str) -> Tensor:
-        """Give the rows of all steps as a factor; rounded once, however often it is read."""
-        if not self.rounded:
-            return _flat(self.known[name])
+    def _rows(self, name: str, matrix: Tensor) -> Tensor:
+        """Give the rows of all steps as a factor of a product of a matrix's size."""
+        rows = _flat(self.known[name])
+        if not self.rounded or _is_small(rows, matrix):
+            return rows
         if name not in self.factors:
-            self.factors[name] = _rounded(_flat(self.known[name]))
+            self.factors[name] = _rounded(rows)
         return self.factors[name]
+
+
+def _is_small(rows: Tensor, matrix: Tensor) -> bool:
+    return not is_traced(rows) and rows.shape[0] * matrix.numel() < WORTH_ROUNDING
 
 
 def _rounded(rows: Tensor) -> Tensor:
