@@ -47,10 +47,10 @@ def rounding(compiler: str) -> str:
     if compiler not in ROUNDING:
         return compiler
     try:
-        from unrolled.backends.llvm.target import choose_target, roundings
+        from unrolled.backends.llvm.target import choose_target, with_tiles
     except (ImportError, OSError):
         return compiler
-    return ROUNDING[compiler] if roundings(choose_target()) else compiler
+    return ROUNDING[compiler] if with_tiles(choose_target()) else compiler
 
 
 BACKENDS: dict[str, Backend] = {

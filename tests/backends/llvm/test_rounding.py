@@ -12,10 +12,10 @@ from torch import Tensor
 from unrolled import LSTM, unroll, zoo
 from unrolled.backends import ROUNDING, rounding
 from unrolled.backends.llvm.kernel import Kernel, compile_program
-from unrolled.backends.llvm.target import choose_target, roundings
+from unrolled.backends.llvm.target import choose_target, with_tiles
 from unrolled.ir import Program, parse, verify
 
-ROUNDINGS = {t.rounding: t for t in roundings(choose_target())}
+TILES = with_tiles(choose_target())
 PROGRAMS = sorted(path.stem for path in (Path(__file__).parent / "programs").iterdir())
 
 Build = Callable[[str, int, str], Program]
@@ -23,15 +23,15 @@ Draw = Callable[[Program, int, int], dict[str, Any]]
 Make = Callable[[Program], Kernel]
 Reference = Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]
 
-rounds = pytest.mark.skipif(not ROUNDINGS, reason="this machine does not multiply bfloat16")
+rounds = pytest.mark.skipif(TILES is None, reason="this machine does not multiply in tiles")
 
 
-@pytest.fixture(params=["tiles", "pairs"])
-def kernel(request: pytest.FixtureRequest) -> Callable[[Program], Kernel]:
-    """Give what compiles a program for each of the ways to multiply."""
-    if request.param not in ROUNDINGS:
-        pytest.skip(f"this machine does not multiply bfloat16 in {request.param}")
-    return partial(Kernel, target=ROUNDINGS[request.param])
+@pytest.fixture
+def kernel() -> Callable[[Program], Kernel]:
+    """Give what compiles a program for tiles."""
+    if TILES is None:
+        pytest.skip("this machine does not multiply in tiles")
+    return partial(Kernel, target=TILES)
 
 
 def products(terms: int, units: int, blocks: int) -> Program:
@@ -145,7 +145,7 @@ def test_float64_is_never_rounded(program: Build, arguments: Draw) -> None:
 
 
 def test_who_rounds_has_a_row_of_its_own() -> None:
-    assert rounding("llvm") == (ROUNDING["llvm"] if ROUNDINGS else "llvm")
+    assert rounding("llvm") == (ROUNDING["llvm"] if TILES else "llvm")
     assert rounding("interpreter") == "interpreter"
 
 

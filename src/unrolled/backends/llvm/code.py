@@ -271,12 +271,6 @@ class Code:
             f"llvm.fmuladd.v{self.lanes}{self.float.letter}", self.vector, [a, b, c]
         )
 
-    def fma_pairs(self, a: Value, b: Value, c: Value) -> Value:
-        """Give a * b + c, where a and b hold pairs of bfloat16: both products are added."""
-        pairs = ir.VectorType(_BFloat16(), 2 * self.lanes)
-        factors = [self.builder.bitcast(factor, pairs) for factor in (a, b)]
-        return self.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", self.vector, [c, *factors])
-
     def unary(self, name: str, a: Value) -> Value:
         """Apply one of LLVM's functions of one vector: fabs, sqrt, nearbyint, ..."""
         return self.intrinsic(f"llvm.{name}.v{self.lanes}{self.float.letter}", self.vector, [a])

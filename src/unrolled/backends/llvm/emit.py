@@ -59,8 +59,7 @@ def _write_pack(code: Code, arguments: Arguments) -> None:
 
 def _write_run(code: Code, arguments: Arguments) -> None:
     """Write the loop in which a thread takes parts of the rows; a team runs the only one."""
-    in_tiles = arguments.layout.rounded_width and code.target.rounding == "tiles"
-    if in_tiles:
+    if arguments.layout.rounded_width:
         configure_tiles(code)
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
     ticket = _take(code, arguments, "ticket")
@@ -83,7 +82,7 @@ def _write_run(code: Code, arguments: Arguments) -> None:
         return code.less(values[0], parts)
 
     code.repeat(some_left, body, [ticket])
-    if in_tiles:
+    if arguments.layout.rounded_width:
         release_tiles(code)
     code.finish()
 

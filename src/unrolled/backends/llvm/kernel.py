@@ -16,7 +16,7 @@ from unrolled.backends.llvm.memory import Pool
 from unrolled.backends.llvm.nests import TILED_ROOM_ROWS
 from unrolled.backends.llvm.plan import Plan, plan
 from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
-from unrolled.backends.llvm.target import Target, choose_target, roundings
+from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
 from unrolled.errors import ShapeError
@@ -227,7 +227,7 @@ def compile_program(program: Program, *, rounded: bool = False) -> Kernel:
     """
     target = choose_target()
     if rounded and program.dtype == "float32":
-        target = next(iter(roundings(target)), target)
+        target = with_tiles(target) or target
     return Kernel(program, target)
 
 

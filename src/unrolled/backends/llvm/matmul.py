@@ -8,7 +8,7 @@ vectors of all columns lie side by side::
 For each k every column is loaded once and multiplied with one number of every row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from unrolled.backends.llvm.code import Code, Value
 
@@ -29,12 +29,7 @@ Accumulators = list[list[Value]]
 
 
 def write_tile(
-    code: Code,
-    rows: Sequence[Value],
-    panel: Value,
-    terms: int,
-    columns: int,
-    multiply: Callable[[Value, Value, Value], Value] | None = None,
+    code: Code, rows: Sequence[Value], panel: Value, terms: int, columns: int
 ) -> Accumulators:
     """Write the product of some rows with one panel of weights.
 
@@ -44,12 +39,11 @@ def write_tile(
         panel: the address of the panel (terms, columns, lanes).
         terms: the number of products in a sum, k.
         columns: vectors side by side in the panel.
-        multiply: adds a product to a sum; by default of one number each, `Code.fma`.
 
     Returns:
         The accumulators [row][column].
     """
-    count, multiply = len(rows) * columns, multiply or code.fma
+    count = len(rows) * columns
     split = -(-CHAINS // count)
     steps = max(1, UNROLLED // (count * split)) * split  # terms in one pass of the loop
     whole = terms - terms % steps
@@ -59,7 +53,7 @@ def write_tile(
         own = slice(part * count, (part + 1) * count)
         return [
             *sums[: own.start],
-            *_add_products(code, rows, panel, k, columns, sums[own], multiply),
+            *_add_products(code, rows, panel, k, columns, sums[own]),
             *sums[own.stop :],
         ]
 
@@ -87,7 +81,6 @@ def _add_products(
     k: Value,
     columns: int,
     sums: Sequence[Value],
-    multiply: Callable[[Value, Value, Value], Value],
 ) -> list[Value]:
     """Add the products of one term to the sums of every row and column."""
     start = code.times(k, columns * code.lanes)
@@ -99,7 +92,7 @@ def _add_products(
     for row, address in enumerate(rows):
         number = code.load_spread(code.at(address, k))
         results += [
-            multiply(number, weights[column], sums[row * columns + column])
+            code.fma(number, weights[column], sums[row * columns + column])
             for column in range(columns)
         ]
     return results

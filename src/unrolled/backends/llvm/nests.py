@@ -8,7 +8,6 @@ vectors at once, so that the processor has other work while it waits for the end
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Arguments, Rows, address
@@ -145,7 +144,7 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     """Write a block of units, and in it the loop over as many rows as the room holds."""
     code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
     columns = sum(product.columns for product in scene.products)
-    size = TILED_ROOM_ROWS if _is_tiled(scene, one) else ROOM_ROWS
+    size = ROOM_ROWS if one.rounded is None else TILED_ROOM_ROWS
     room = code.room(size * columns)
     segment = code.builder.udiv(number, code.index(one.panels))
     before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
@@ -163,10 +162,6 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
         return []
 
     code.loop(first, end, rows, step=size)
-
-
-def _is_tiled(scene: Scene, product: Product) -> bool:
-    return product.rounded is not None and scene.code.target.rounding == "tiles"
 
 
 def _write_passes(
@@ -192,7 +187,7 @@ def _write_passes(
             here = code.at(panel, code.times(number, size))
             place = code.add(column, code.times(number, columns))
             target = code.at(room, code.times(place, code.lanes))
-            if not _is_tiled(scene, product):
+            if product.rounded is None:
                 _write_tiles(scene, product, block, position, until, here, columns, target, width)
             else:
                 rows = scene.rounded.of_product(product, position, block.segment)
@@ -224,19 +219,14 @@ def _write_tiles(
 
     def tile(values: list[Value], rows: int) -> list[Value]:
         last = code.add(until, -1)
-        positions = [code.least(code.add(values[0], r), last) for r in range(rows)]
-        indices = [_row(scene, position) for position in positions]
+        indices = [_row(scene, code.least(code.add(values[0], r), last)) for r in range(rows)]
         unit = code.add(code.times(block.segment, product.width), block.inside)
         _prefetch(scene, indices, unit)
-        if product.rounded is None:
-            begin = code.times(block.segment, product.terms)
-            starts = [address(code, scene.homes, product.operand, row) for row in indices]
-            operands = [code.at(start, begin) for start in starts]
-            sums = write_tile(code, operands, panel, product.terms, columns)
-        else:
-            of = partial(scene.rounded.of_product, product, segment=block.segment)
-            operands = [of(position).base for position in positions]
-            sums = write_tile(code, operands, panel, product.pairs, columns, code.fma_pairs)
+        begin = code.times(block.segment, product.terms)
+        operands = [
+            code.at(address(code, scene.homes, product.operand, row), begin) for row in indices
+        ]
+        sums = write_tile(code, operands, panel, product.terms, columns)
         start = code.at(
             target, code.times(code.builder.sub(values[0], position), width * code.lanes)
         )

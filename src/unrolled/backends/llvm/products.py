@@ -98,14 +98,14 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
             width = nest.width // segments
             tile = choose_tile(target, gates, -(-width // lanes))
             factors = tuple(_factor(window, operation) for window, operation in pairs)
-            begin = rounded if target.rounding else None
+            begin = rounded if target.tiles else None
             product = Product(operand, terms, width, segments, factors, tile, lanes, start, begin)
             own.append(product)
             start += product.size
             rounded += segments * product.pairs
         found[number] = tuple(own)
         widest = max(widest, rounded)
-    return found, start, widest if target.rounding else 0
+    return found, start, widest if target.tiles else 0
 
 
 def _terms(plan: Plan, operation: Operation) -> int:

@@ -4,7 +4,6 @@ import ctypes
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
 
 import llvmlite.binding as llvm
 
@@ -37,7 +36,7 @@ class Target:
     features: str
     vector_bytes: int
     registers: int  # that hold vectors
-    rounding: Literal["", "tiles", "pairs"] = ""  # what multiplies numbers rounded to bfloat16
+    tiles: bool = False  # products of numbers rounded to bfloat16, summed in float32, in tiles
 
     @property
     def scalef(self) -> bool:
@@ -102,21 +101,19 @@ def choose_target(name: str | None = None) -> Target:
     return found[name]
 
 
-def roundings(target: Target) -> list[Target]:
-    """Give the target with products of factors rounded to bfloat16, and sums in float32.
+TILES = ("amx-tile", "amx-bf16", "avx512bf16")
+"""The features that products of bfloat16 in tiles stand on, beside those of avx512."""
 
-    Returns:
-        What this machine has for it, the best first: AMX multiplies tiles, AVX-512 pairs of terms.
 
-    >>> roundings(PORTABLE)
-    []
+def with_tiles(target: Target) -> Target | None:
+    """Give the target with products in tiles of bfloat16; None where the machine has none.
+
+    >>> with_tiles(PORTABLE) is None
+    True
     """
     host = llvm.get_host_cpu_features()
-    if target.name != "avx512" or not host.get("avx512bf16"):
-        return []
-    tiles = host.get("amx-tile") and host.get("amx-bf16") and _tiles_allowed()
-    found: list[Literal["tiles", "pairs"]] = ["tiles", "pairs"] if tiles else ["pairs"]
-    return [replace(target, rounding=rounding) for rounding in found]
+    there = target.name == "avx512" and all(host.get(feature) for feature in TILES)
+    return replace(target, tiles=True) if there and _tiles_allowed() else None
 
 
 @cache
@@ -150,7 +147,7 @@ def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     (Tile(rows=8, columns=3, vectors=1), Tile(rows=8, columns=2, vectors=1))
     """
     rows = 8 if target.registers >= 32 else 4
-    worth = TILES_WORTH if target.rounding == "tiles" else WORTH
+    worth = TILES_WORTH if target.tiles else WORTH
     most = max(worth)
     vectors = 1
     if gates == 1:

@@ -1,4 +1,4 @@
-"""Products whose factors are rounded to bfloat16: operands, and tiles of AMX. Sums are float32.
+"""Products whose factors are rounded to bfloat16, in the tiles of AMX; sums are float32.
 
 A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
 32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
@@ -7,7 +7,6 @@ A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: t
 
 So panels lie as in `matmul`, with a pair in the place of a number. They are packed as float32 and
 then rounded where they lie. Operands are rounded before each nest, each thread in rows of its own.
-Where there are no tiles, `matmul` multiplies the same panels pair by pair.
 """
 
 from dataclasses import dataclass
