@@ -125,7 +125,7 @@ class Kernel:
             table.share_out(ragged_schedule(time, lengths, reverse, parts))
         for slot, number in (("parts", parts), ("time", time), ("batch", batch)):
             table.set(slot, number)
-        self._run(table, batch, threads, most)
+        self._run(table, batch, threads, most, alone=not team)
         if lengths is not None:
             ended = torch.arange(time)[:, None, None] >= lengths.cpu()[:, None]
             shared = [self.plan.carried[state].name for state in before]
@@ -190,12 +190,13 @@ class Kernel:
         outputs |= {name: before[state] for name, state in self.plan.before.items()}
         return outputs, before
 
-    def _run(self, table: Table, batch: int, threads: int, packers: int) -> None:
+    def _run(self, table: Table, batch: int, threads: int, packers: int, *, alone: bool) -> None:
         """Pack the weights and run, with memory for what is in between."""
+        rounded = self.layout.rounded_width * (batch + TILED_ROOM_ROWS)
         for slot, numbers in (
             ("packed", self.layout.packed_size),
             ("buffers", self.layout.buffer_width * batch),
-            ("rounded", self.layout.rounded_width * (batch + TILED_ROOM_ROWS) * threads),
+            ("rounded", rounded if alone else rounded * threads),  # a team's each have all rows
         ):
             room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
             table.buffer(slot, room)
