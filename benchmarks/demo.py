@@ -15,7 +15,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from measure import commit, interleaved, machine
+from measure import interleaved, origin
 from unrolled.cell import State
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.seq2seq.config import KIND, Seq2SeqConfig
@@ -59,10 +58,7 @@ def main() -> None:
     print(f"unrolled {speeds[0]:,}, torch.nn {speeds[1]:,} symbols a second: ", end="")
     print(f"{times[1] / times[0]:.2f} times as fast")
     record = {
-        "command": "python benchmarks/demo.py " + " ".join(sys.argv[1:]),
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        **origin(),
         "symbols_per_second": dict(zip(("unrolled", "torch.nn"), speeds, strict=True)),
         "ratio": round(times[1] / times[0], 2),
         "steps": arguments.steps,

@@ -3,6 +3,7 @@
 import math
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +41,16 @@ def commit() -> str:
     """Name the commit that is measured; a plus says that files were changed since."""
     name = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     return subprocess.run(name, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def origin() -> dict[str, object]:
+    """Say where a record comes from: the command, the commit, the day and the machine."""
+    return {
+        "command": "python " + " ".join(sys.argv),
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+    }
 
 
 def machine() -> dict[str, str | int]:

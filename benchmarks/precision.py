@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import unrolled
-from measure import commit, interleaved, machine
+from measure import interleaved, origin
 from unrolled.backends import rounding
 
 KINDS = {"LSTM": (unrolled.LSTM, nn.LSTM), "GRU": (unrolled.GRU, nn.GRU)}
@@ -43,14 +42,7 @@ def main() -> None:
         sys.exit("this machine does not multiply in tiles of bfloat16: there is nothing to compare")
     cases = [measure(k, s, arguments.repeats) for k in KINDS for s in SHAPES]
     if arguments.json:
-        record = {
-            "command": "python " + " ".join(sys.argv),
-            "commit": commit(),
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": machine(),
-            "cases": cases,
-        }
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({**origin(), "cases": cases}, indent=1) + "\n")
 
 
 def measure(kind: str, shape: tuple[int, int, int, int], repeats: int) -> dict[str, object]:

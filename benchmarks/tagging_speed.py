@@ -14,7 +14,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from measure import commit, interleaved, machine
+from measure import interleaved, origin
 from unrolled import zoo
 from unrolled.models.tagger import Tagger
 from unrolled.tasks.batches import bucketed
@@ -140,10 +139,7 @@ def main() -> None:
     print(f"ratio: {medians[0] / medians[1]:.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
     if arguments.record:
         record = {
-            "command": "python " + " ".join(sys.argv),
-            "commit": commit(),
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": machine(),
+            **origin(),
             "words_per_second": {"unrolled": speeds[0], "torch.nn": speeds[1]},
             "median_ratio": medians[0] / medians[1],
         }

@@ -79,8 +79,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     batch = call.xs.shape[1]
-    rows, numbers = INSIDE[backend in ROUNDING.values()]
-    if not is_traced(call.xs) and batch >= rows * torch.get_num_threads():
+    least, numbers = INSIDE[backend in ROUNDING.values()]
+    if not is_traced(call.xs) and batch >= least * torch.get_num_threads():
         compiled = compiled.for_many_rows(numbers)
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)

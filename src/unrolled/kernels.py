@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, ROUNDING, Kernel
+from unrolled.backends import COMPILERS, ROUNDING, Kernel, rounding
 from unrolled.compiler import Program, Training
 
 
@@ -34,8 +34,9 @@ class Kernels:
 
     @property
     def rounds(self) -> bool:
-        """Whether the factors of products are rounded to bfloat16."""
-        return self.backend in ROUNDING.values() and self.programs["alone"].dtype == "float32"
+        """Whether products round their factors to bfloat16; a graph may come from elsewhere."""
+        here = self.backend not in ROUNDING and self.backend in map(rounding, ROUNDING)
+        return here and self.programs["alone"].dtype == "float32"
 
     @cached_property
     def text(self) -> str:
