@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import unrolled
 from measure import interleaved, origin
-from unrolled.backends import rounding
+from unrolled.backends import in_tiles
 
 KINDS = {"LSTM": (unrolled.LSTM, nn.LSTM), "GRU": (unrolled.GRU, nn.GRU)}
 SHAPES = [  # batch, time, inputs, units
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", type=Path, help="where the results go")
     arguments = parser.parse_args()
-    if rounding("llvm") == "llvm":
+    if in_tiles("llvm", rounded=True) == "llvm":
         sys.exit("this machine does not multiply in tiles of bfloat16: there is nothing to compare")
     cases = [measure(k, s, arguments.repeats) for k in KINDS for s in SHAPES]
     if arguments.json:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import ROUNDING, Call, Result, rounding
+from unrolled.backends import ROUNDING, Call, Result, in_tiles
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
@@ -39,6 +39,11 @@ read a matrix than what is done with it. Products of rounded factors cost less t
 read what they give."""
 
 
+MANY = 16
+"""From how many rows for each thread on factors of float32 are cut into pieces for tiles. For fewer
+it takes longer to read three pieces of a matrix than what is done with them."""
+
+
 def run_programs(step: Step, call: Call, backend: str) -> Result:
     """Run a cell's step as a program, on a backend that runs programs.
 
@@ -54,7 +59,7 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
     device = call.xs.device.type
     if torch.is_autocast_enabled(device):
         if torch.get_autocast_dtype(device) == torch.bfloat16:
-            backend = rounding(backend)
+            backend = in_tiles(backend, rounded=True)
         with torch.autocast(device, enabled=False):
             return _run_programs(step, _in_own_type(call), backend)
     return _run_programs(step, call, backend)
@@ -79,6 +84,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     batch = call.xs.shape[1]
+    if not is_traced(call.xs) and batch >= MANY * torch.get_num_threads():
+        backend = in_tiles(backend, rounded=False)
     least, numbers = INSIDE[backend in ROUNDING.values()]
     if not is_traced(call.xs) and batch >= least * torch.get_num_threads():
         compiled = compiled.for_many_rows(numbers)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, ROUNDING, Kernel, rounding
+from unrolled.backends import COMPILERS, ROUNDING, Kernel, in_tiles
 from unrolled.compiler import Program, Training
 
 
@@ -35,7 +35,8 @@ class Kernels:
     @property
     def rounds(self) -> bool:
         """Whether products round their factors to bfloat16; a graph may come from elsewhere."""
-        here = self.backend not in ROUNDING and self.backend in map(rounding, ROUNDING)
+        known = [name for name, own in ROUNDING.items() if own == self.backend]
+        here = any(in_tiles(name, rounded=True) == self.backend for name in known)
         return here and self.programs["alone"].dtype == "float32"
 
     @cached_property

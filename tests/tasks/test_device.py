@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unrolled.backends import rounding
+from unrolled.backends import in_tiles
 from unrolled.errors import ConfigError
 from unrolled.tasks.device import pick_device, uses_bfloat16
 
@@ -28,4 +28,8 @@ def test_auto_takes_what_there_is() -> None:
 def test_bfloat16_is_as_asked() -> None:
     cpu = torch.device("cpu")
     found = {kind: uses_bfloat16(kind, cpu) for kind in ("auto", "float32", "bfloat16")}
-    assert found == {"auto": rounding("llvm") != "llvm", "float32": False, "bfloat16": True}
+    assert found == {
+        "auto": in_tiles("llvm", rounded=True) != "llvm",
+        "float32": False,
+        "bfloat16": True,
+    }

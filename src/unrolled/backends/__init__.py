@@ -16,18 +16,19 @@ from unrolled.errors import BackendError, CaptureError
 from unrolled.ir import Program
 
 
-def _llvm(program: Program, *, rounded: bool = False) -> Kernel:
+def _llvm(program: Program, *, pieces: int = 0) -> Kernel:
     """Compile with LLVM, which is loaded when it is first needed."""
     try:
         from unrolled.backends.llvm.kernel import compile_program
     except (ImportError, OSError) as error:
         raise BackendError(f"the backend llvm needs the package llvmlite: {error}") from None
-    return compile_program(program, rounded=rounded)
+    return compile_program(program, pieces=pieces)
 
 
 COMPILERS: dict[str, Compile] = {
     "llvm": _llvm,
-    "llvm bfloat16": partial(_llvm, rounded=True),
+    "llvm bfloat16": partial(_llvm, pieces=1),
+    "llvm pieces": partial(_llvm, pieces=3),
     "interpreter": interpret,
 }
 """The backends for programs."""
@@ -35,22 +36,31 @@ COMPILERS: dict[str, Compile] = {
 ROUNDING = {"llvm": "llvm bfloat16"}
 """Those of them that can round the factors of products to bfloat16, and what does it."""
 
+CUTTING = {"llvm": "llvm pieces"}
+"""Those that can multiply pieces of bfloat16 in the place of float32, and what does it."""
+
 
 @cache
-def rounding(compiler: str) -> str:
-    """Give what rounds factors of products to bfloat16, if this machine has instructions for it.
+def in_tiles(compiler: str, *, rounded: bool) -> str:
+    """Give what multiplies bfloat16 in tiles, if this machine has instructions for it.
+
+    Args:
+        compiler: a name from `COMPILERS`.
+        rounded: whether the factors are rounded to bfloat16; otherwise they are cut into pieces
+            that are float32 together.
 
     Example:
-        >>> rounding("interpreter")
+        >>> in_tiles("interpreter", rounded=True)
         'interpreter'
     """
-    if compiler not in ROUNDING:
+    found = (ROUNDING if rounded else CUTTING).get(compiler)
+    if found is None:
         return compiler
     try:
         from unrolled.backends.llvm.target import choose_target, with_tiles
     except (ImportError, OSError):
         return compiler
-    return ROUNDING[compiler] if with_tiles(choose_target()) else compiler
+    return found if with_tiles(choose_target(), 1) else compiler
 
 
 BACKENDS: dict[str, Backend] = {
@@ -131,6 +141,7 @@ __all__ = [
     "BACKENDS",
     "COMPILERS",
     "ROUNDING",
+    "CUTTING",
     "Automatic",
     "Backend",
     "Call",
@@ -139,6 +150,6 @@ __all__ = [
     "Result",
     "Results",
     "choose",
+    "in_tiles",
     "interpret",
-    "rounding",
 ]

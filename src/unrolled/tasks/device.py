@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from unrolled.backends import rounding
+from unrolled.backends import in_tiles
 from unrolled.errors import ConfigError
 
 KINDS = ("cpu", "cuda")
@@ -72,7 +72,7 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
         False
     """
     if precision == "auto" and device.type == "cpu":
-        return rounding("llvm") != "llvm"
+        return in_tiles("llvm", rounded=True) != "llvm"
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bfloat16"

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from unrolled import LSTM, unroll, zoo
-from unrolled.backends import ROUNDING, rounding
+from unrolled.backends import CUTTING, ROUNDING, in_tiles
 from unrolled.backends.llvm.kernel import Kernel, compile_program
-from unrolled.backends.llvm.target import choose_target, with_tiles
+from unrolled.backends.llvm.target import ROUNDED, choose_target, with_tiles
 from unrolled.ir import Program, parse, verify
 
-TILES = with_tiles(choose_target())
+TILES = with_tiles(choose_target(), ROUNDED)
 PROGRAMS = sorted(path.stem for path in (Path(__file__).parent / "programs").iterdir())
 
 Build = Callable[[str, int, str], Program]
@@ -140,13 +140,14 @@ def test_results_are_the_same_bits_from_run_to_run(
 def test_float64_is_never_rounded(program: Build, arguments: Draw) -> None:
     step = program("gru", 5, "float64")
     given = arguments(step, 3, 2)
-    found = [compile_program(step, rounded=r)(**given, time=3).outputs["y"] for r in (True, False)]
-    assert torch.equal(*found)
+    found = [compile_program(step, pieces=n)(**given, time=3).outputs["y"] for n in (0, 1, 3)]
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
-def test_who_rounds_has_a_row_of_its_own() -> None:
-    assert rounding("llvm") == (ROUNDING["llvm"] if TILES else "llvm")
-    assert rounding("interpreter") == "interpreter"
+def test_who_multiplies_in_tiles_has_a_row_of_its_own() -> None:
+    for rounded, table in ((True, ROUNDING), (False, CUTTING)):
+        assert in_tiles("llvm", rounded=rounded) == (table["llvm"] if TILES else "llvm")
+        assert in_tiles("interpreter", rounded=rounded) == "interpreter"
 
 
 @rounds

@@ -26,7 +26,7 @@ CONTROL = (
     "output step",  # rows from a step of the outputs to the next: the batch, negative if reversed
     "packed",  # pointer: weights as the matmuls read them
     "buffers",  # pointer: rows that lie between nests, and states
-    "rounded",  # pointer: rows of operands, rounded to bfloat16
+    "pieces",  # pointer: rows of operands in pieces of bfloat16
 )
 
 
@@ -41,7 +41,7 @@ class Layout:
     buffer_width: int  # numbers for each row of the batch, of all buffers
     products: dict[int, tuple[Product, ...]]  # of each nest
     packed_size: int  # numbers
-    rounded_width: int  # of a row of rounded operands; 0: none are
+    pieces_width: int  # numbers in a row of operands in pieces of bfloat16; 0: none are
 
 
 def lay_out(plan: Plan, target: Target) -> Layout:
@@ -73,7 +73,7 @@ def lay_out(plan: Plan, target: Target) -> Layout:
         widths[name] = -(-width // lanes) * lanes
         buffers[name] = total
         total += widths[name]
-    found, packed, rounded = products(plan, target)
+    found, packed, pieces = products(plan, target)
     slots = {name: slot for slot, name in enumerate(names)}
     outputs = {name: program.types[str(value)].width for name, value in stored}
-    return Layout(slots, outputs, buffers, widths, total, found, packed, rounded)
+    return Layout(slots, outputs, buffers, widths, total, found, packed, pieces)

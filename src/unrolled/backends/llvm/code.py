@@ -207,13 +207,12 @@ class Code:
         type = ir.VectorType(_BFloat16(), 2 * self.lanes)
         return self.builder.bitcast(self.intrinsic(name, type, [second, first]), self.vector)
 
-    def halves_shuffled(self, vector: Value, order: Sequence[int]) -> Value:
-        """Put the halves of a vector's numbers, in the order of memory, into another order."""
+    def halves_shuffled(self, a: Value, b: Value, order: Sequence[int]) -> Value:
+        """Give some halves of the numbers of two vectors, in the order of memory, as a vector."""
         halves = ir.VectorType(ir.IntType(4 * self.float.bytes), 2 * self.lanes)
-        apart = self.builder.bitcast(vector, halves)
+        apart = [self.builder.bitcast(vector, halves) for vector in (a, b)]
         positions = ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.lanes), list(order))
-        mixed = self.builder.shuffle_vector(apart, apart, positions)
-        return self.builder.bitcast(mixed, self.vector)
+        return self.builder.bitcast(self.builder.shuffle_vector(*apart, positions), self.vector)
 
     def folded(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """Combine all lanes into each, in pairs of halves."""

@@ -16,7 +16,7 @@ from unrolled.backends.llvm.packing import write_panel
 from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.target import Target
 from unrolled.backends.llvm.team import Round, Team
-from unrolled.backends.llvm.tiles import RoundedRows, configure_tiles, release_tiles
+from unrolled.backends.llvm.tiles import PieceRows, configure_tiles, release_tiles
 
 FUNCTIONS = ("pack", "run")
 
@@ -59,7 +59,7 @@ def _write_pack(code: Code, arguments: Arguments) -> None:
 
 def _write_run(code: Code, arguments: Arguments) -> None:
     """Write the loop in which a thread takes parts of the rows; a team runs the only one."""
-    if arguments.layout.rounded_width:
+    if arguments.layout.pieces_width:
         configure_tiles(code)
     bounds, parts = arguments.pointers["bounds"], arguments.numbers["parts"]
     ticket = _take(code, arguments, "ticket")
@@ -82,7 +82,7 @@ def _write_run(code: Code, arguments: Arguments) -> None:
         return code.less(values[0], parts)
 
     code.repeat(some_left, body, [ticket])
-    if arguments.layout.rounded_width:
+    if arguments.layout.pieces_width:
         release_tiles(code)
     code.finish()
 
@@ -94,7 +94,7 @@ def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end:
     at different times: those that run are always the first few.
     """
     nests = arguments.plan.nests
-    rounded = RoundedRows.of(code, arguments, team.member, team.several)
+    in_tiles = PieceRows.of(code, arguments, team.member, team.several)
     counts = [pieces(nest, arguments.layout.products[n]) for n, nest in enumerate(nests)]
 
     def move(t: Value, running: Value, moves: Value) -> tuple[Value, Value]:
@@ -118,7 +118,7 @@ def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end:
         for number, nest in enumerate(nests):
             place = code.add(code.times(t, len(nests) + 1), number + 2)
             turn = Round(place, before(t, number, moves), counts[number])
-            scene = Scene(code, arguments, nest, arguments.layout.products[number], homes, rounded)
+            scene = Scene(code, arguments, nest, arguments.layout.products[number], homes, in_tiles)
             write_before(scene, first, until)
             team.run(turn, lambda piece, scene=scene: write_piece(scene, piece, first, until))
         return [until, moves]

@@ -192,11 +192,11 @@ class Kernel:
 
     def _run(self, table: Table, batch: int, threads: int, packers: int, *, alone: bool) -> None:
         """Pack the weights and run, with memory for what is in between."""
-        rounded = self.layout.rounded_width * (batch + TILED_ROOM_ROWS)
+        pieces = self.layout.pieces_width * (batch + TILED_ROOM_ROWS)
         for slot, numbers in (
             ("packed", self.layout.packed_size),
             ("buffers", self.layout.buffer_width * batch),
-            ("rounded", rounded if alone else rounded * threads),  # a team's each have all rows
+            ("pieces", pieces if alone else pieces * threads),  # a team's each have all rows
         ):
             room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
             table.buffer(slot, room)
@@ -206,13 +206,13 @@ class Kernel:
         run_parallel(addresses["run"], table.address, threads)
 
 
-def compile_program(program: Program, *, rounded: bool = False) -> Kernel:
+def compile_program(program: Program, *, pieces: int = 0) -> Kernel:
     """Compile a program for this machine, or find it compiled.
 
     Args:
         program: a verified program.
-        rounded: whether products of a float32 program round their factors to bfloat16, and sum
-            up in float32, if the machine has instructions for that.
+        pieces: of bfloat16 that stand for a factor of a product, if the program is in float32 and
+            the machine has instructions for that: `ROUNDED` or `WHOLE`; 0: factors as they are.
 
     Example:
         >>> from unrolled.ir import parse
@@ -227,8 +227,8 @@ def compile_program(program: Program, *, rounded: bool = False) -> Kernel:
         [[1.0, 1.0], [2.0, 0.0], [3.0, 0.0]]
     """
     target = choose_target()
-    if rounded and program.dtype == "float32":
-        target = with_tiles(target) or target
+    if pieces and program.dtype == "float32":
+        target = with_tiles(target, pieces) or target
     return Kernel(program, target)
 
 

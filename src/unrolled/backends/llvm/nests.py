@@ -16,7 +16,7 @@ from unrolled.backends.llvm.plan import Home, Nest, Window, operand_windows, pla
 from unrolled.backends.llvm.pointwise import POINTWISE
 from unrolled.backends.llvm.products import TILE_ROWS, Product
 from unrolled.backends.llvm.reductions import write_reduction
-from unrolled.backends.llvm.tiles import RoundedRows, round_rows, write_rounded
+from unrolled.backends.llvm.tiles import PieceRows, cut_rows, write_tiles
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
 
@@ -38,7 +38,7 @@ class Scene:
     nest: Nest
     products: tuple[Product, ...]
     homes: dict[Home, Rows]
-    rounded: RoundedRows
+    in_tiles: PieceRows
 
     def operation(self, name: str) -> Operation:
         """Give the operation that computes a value."""
@@ -61,16 +61,16 @@ def pieces(nest: Nest, products: Sequence[Product]) -> int:
 
 
 def write_before(scene: Scene, first: Value, end: Value) -> None:
-    """Write what each thread does before it takes pieces of a nest: operands are rounded."""
+    """Write what each thread does before it takes pieces of a nest: operands are cut."""
     code = scene.code
     for product in scene.products:
-        if product.rounded is None:
+        if not product.pieces:
             continue
 
         def body(position: Value, _: list[Value], product=product) -> list[Value]:
             source = address(code, scene.homes, product.operand, _row(scene, position))
-            target = scene.rounded.of_product(product, position, code.index(0))
-            round_rows(code, product, source, target.base)
+            target = scene.in_tiles.of_product(product, position, code.index(0))
+            cut_rows(code, product, source, target.base)
             return []
 
         code.loop(first, end, body)
@@ -144,7 +144,7 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     """Write a block of units, and in it the loop over as many rows as the room holds."""
     code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
     columns = sum(product.columns for product in scene.products)
-    size = ROOM_ROWS if one.rounded is None else TILED_ROOM_ROWS
+    size = TILED_ROOM_ROWS if one.pieces else ROOM_ROWS
     room = code.room(size * columns)
     segment = code.builder.udiv(number, code.index(one.panels))
     before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)
@@ -187,20 +187,20 @@ def _write_passes(
             here = code.at(panel, code.times(number, size))
             place = code.add(column, code.times(number, columns))
             target = code.at(room, code.times(place, code.lanes))
-            if product.rounded is None:
-                _write_tiles(scene, product, block, position, until, here, columns, target, width)
-            else:
-                rows = scene.rounded.of_product(product, position, block.segment)
+            if product.pieces:
+                rows = scene.in_tiles.of_product(product, position, block.segment)
                 count = code.builder.sub(until, position)
                 sums = Rows(target, code.index(width * code.lanes))
-                write_rounded(code, product, rows, count, here, columns, sums)
+                write_tiles(code, product, rows, count, here, columns, sums)
+            else:
+                _write_rows_of(scene, product, block, position, until, here, columns, target, width)
             return []
 
         code.loop(0, times, body)
         panel, column = code.at(panel, times * size), column + times * columns
 
 
-def _write_tiles(
+def _write_rows_of(
     scene: Scene,
     product: Product,
     block: Block,

@@ -10,7 +10,8 @@ number from matrices in any other order.
 from dataclasses import dataclass
 
 from unrolled.backends.llvm.code import INDEX, POINTER, Code, Value
-from unrolled.backends.llvm.products import Factor, Product
+from unrolled.backends.llvm.pieces import cut
+from unrolled.backends.llvm.products import TILE_ROWS, Factor, Product
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ def write_panel(
         for place in range(size):
             factor, vector = columns.pop(0)
             unit = code.times(code.add(code.times(block, product.tile.vectors), vector), code.lanes)
-            target = code.at(panel, place * code.lanes)
+            target = code.at(panel, (product.lead * size + place) * code.lanes)
             column = _column(
                 code, product, factor, matrices[factor.matrix], segment, unit, target, size
             )
             _call(code, column)
-        if product.rounded is not None:
-            _call_round(code, panel, product, size * code.lanes)
+        if product.pieces:
+            _call_cut(code, panel, product, size * code.lanes)
         panel = code.at(panel, product.depth * size * code.lanes)
 
 
@@ -166,30 +167,46 @@ def _gather(code: Code, column: Column) -> None:
     code.loop(0, column.terms, body)
 
 
-def _call_round(code: Code, panel: Value, product: Product, row: int) -> None:
-    """Call the function that rounds a panel, `row` numbers wide, to bfloat16 where it lies."""
-    numbers = [product.terms // 2, product.terms % 2, product.pairs, row]
-    types = [POINTER, *[INDEX] * len(numbers)]
-    code.call("round_panel", types, lambda inner, given: _round(inner, *given), [panel, *numbers])
+def _call_cut(code: Code, panel: Value, product: Product, row: int) -> None:
+    """Call the function that cuts a panel, `row` numbers wide, into pieces where it lies."""
+    source = code.at(panel, product.lead * row)
+    numbers = [product.terms // 2, product.terms % 2, product.deep * TILE_ROWS, row]
+    types = [POINTER, POINTER, *[INDEX] * len(numbers)]
+
+    def write(inner: Code, given: list[Value]) -> None:
+        _cut(inner, product.pieces, *given)
+
+    code.call("cut_panel", types, write, [source, panel, *numbers])
 
 
-def _round(code: Code, panel: Value, whole: Value, odd: Value, pairs: Value, row: Value) -> None:
+def _cut(
+    code: Code,
+    pieces: int,
+    source: Value,
+    target: Value,
+    whole: Value,
+    odd: Value,
+    pairs: Value,
+    row: Value,
+) -> None:
     """Write how terms are put side by side by pairs, and zeros behind them up to whole tiles."""
     zero = code.constant(0.0)
-    order = [half * code.lanes + lane for lane in range(code.lanes) for half in range(2)]
 
     def write(begin: Value, end: Value, terms: int) -> None:
         def pair(number: Value, _: list[Value]) -> list[Value]:
-            source = code.at(panel, code.times(code.times(number, 2), row))
-            target = code.at(panel, code.times(number, row))
+            first = code.at(source, code.times(code.times(number, 2), row))
+            inside = code.builder.urem(number, code.index(TILE_ROWS))
+            tile = code.times(code.builder.sub(number, inside), pieces)
+            there = code.at(target, code.times(code.add(tile, inside), row))
 
             def vector(place: Value, _: list[Value]) -> list[Value]:
                 parts = [zero, zero]
                 for term in range(terms):
-                    start = code.at(source, code.times(row, term))
+                    start = code.at(first, code.times(row, term))
                     parts[term] = code.load(code.at(start, place))
-                rounded = code.rounded(*parts)
-                code.store(code.halves_shuffled(rounded, order), code.at(target, place))
+                for piece, both in enumerate(cut(code, parts, pieces, in_turn=True)):
+                    end = code.at(there, code.times(row, piece * TILE_ROWS))
+                    code.store(both, code.at(end, place))
                 return []
 
             code.loop(0, row, vector, step=code.lanes)

@@ -32,7 +32,8 @@ class Product:
     tile: Tile
     lanes: int
     start: int  # of its panels in the packed weights
-    rounded: int | None = None  # where the operand begins in a row of rounded ones, if it is
+    pieces: int = 0  # of bfloat16 that stand for a number in tiles; 0: it is not in tiles
+    begin: int = 0  # where the operand's pieces are in a row of those of all operands
 
     @property
     def columns(self) -> int:
@@ -48,14 +49,24 @@ class Product:
         return tuple(part for part in parts if part[0])
 
     @property
+    def deep(self) -> int:
+        """Tiles that the terms fill, two in each place."""
+        return -(-self.terms // (2 * TILE_ROWS))
+
+    @property
     def pairs(self) -> int:
-        """Pairs of terms, up to whole tiles."""
-        return -(-self.terms // (2 * TILE_ROWS)) * TILE_ROWS
+        """Pairs of terms up to whole tiles, in all pieces."""
+        return self.deep * self.pieces * TILE_ROWS
+
+    @property
+    def lead(self) -> int:
+        """Rows of a panel before its terms, which are written over by their pieces."""
+        return max(0, TILE_ROWS * ((self.pieces - 2) * self.deep + 1)) if self.pieces else 0
 
     @property
     def depth(self) -> int:
-        """Rows of a panel: its terms; if rounded, room for these and then for their pairs."""
-        return self.terms if self.rounded is None else max(self.terms, self.pairs)
+        """Rows of a panel: its terms; in tiles, room for these and then for their pieces."""
+        return max(self.lead + self.terms, self.pairs)
 
     @property
     def panel_size(self) -> int:
@@ -77,8 +88,8 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
     """Find the products of every nest.
 
     Returns:
-        The products; how many numbers their packed weights are; and how many a row of rounded
-        operands is, two of which have the place of one.
+        The products; how many numbers their packed weights are; and how many pairs of pieces a
+        row of operands in tiles is, each of which has the place of a number.
     """
     lanes = target.lanes(FLOATS[plan.program.dtype])
     operations = {operation.name: operation for operation in plan.program.body}
@@ -98,14 +109,15 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
             width = nest.width // segments
             tile = choose_tile(target, gates, -(-width // lanes))
             factors = tuple(_factor(window, operation) for window, operation in pairs)
-            begin = rounded if target.tiles else None
-            product = Product(operand, terms, width, segments, factors, tile, lanes, start, begin)
+            product = Product(
+                operand, terms, width, segments, factors, tile, lanes, start, target.pieces, rounded
+            )
             own.append(product)
             start += product.size
             rounded += segments * product.pairs
         found[number] = tuple(own)
         widest = max(widest, rounded)
-    return found, start, widest if target.tiles else 0
+    return found, start, widest
 
 
 def _terms(plan: Plan, operation: Operation) -> int:

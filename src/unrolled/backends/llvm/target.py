@@ -36,7 +36,7 @@ class Target:
     features: str
     vector_bytes: int
     registers: int  # that hold vectors
-    tiles: bool = False  # products of numbers rounded to bfloat16, summed in float32, in tiles
+    pieces: int = 0  # of bfloat16 that stand for a factor of a product in tiles; 0: no tiles
 
     @property
     def scalef(self) -> bool:
@@ -105,15 +105,19 @@ TILES = ("amx-tile", "amx-bf16", "avx512bf16")
 """The features that products of bfloat16 in tiles stand on, beside those of avx512."""
 
 
-def with_tiles(target: Target) -> Target | None:
+ROUNDED, WHOLE = 1, 3
+"""Pieces of a factor: one is the number rounded to bfloat16, three are all 24 bits of a float32."""
+
+
+def with_tiles(target: Target, pieces: int) -> Target | None:
     """Give the target with products in tiles of bfloat16; None where the machine has none.
 
-    >>> with_tiles(PORTABLE) is None
+    >>> with_tiles(PORTABLE, ROUNDED) is None
     True
     """
     host = llvm.get_host_cpu_features()
     there = target.name == "avx512" and all(host.get(feature) for feature in TILES)
-    return replace(target, tiles=True) if there and _tiles_allowed() else None
+    return replace(target, pieces=pieces) if there and _tiles_allowed() else None
 
 
 @cache
@@ -147,7 +151,7 @@ def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     (Tile(rows=8, columns=3, vectors=1), Tile(rows=8, columns=2, vectors=1))
     """
     rows = 8 if target.registers >= 32 else 4
-    worth = TILES_WORTH if target.tiles else WORTH
+    worth = TILES_WORTH if target.pieces else WORTH
     most = max(worth)
     vectors = 1
     if gates == 1:

@@ -1,12 +1,12 @@
-"""Products whose factors are rounded to bfloat16, in the tiles of AMX; sums are float32.
+"""Products in the tiles of AMX: their factors are pieces of bfloat16, their sums float32.
 
 A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
 32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
 
-    operands[row][term]      panel[pair of terms][column][lane][2]
+    operands[row][tile][piece][term]      panel[tile][piece][pair of terms][column][lane][2]
 
 So panels lie as in `matmul`, with a pair in the place of a number. They are packed as float32 and
-then rounded where they lie. Operands are rounded before each nest, each thread in rows of its own.
+then cut where they lie. Operands are cut before each nest, each thread in rows of its own.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from unrolled.backends.llvm.code import BYTE, Code, Value
 from unrolled.backends.llvm.frame import Arguments, Rows
+from unrolled.backends.llvm.pieces import cut
 from unrolled.backends.llvm.products import TILE_ROWS, Product
 
 LINE = 64
@@ -25,26 +26,25 @@ SUMS, OPERANDS, WEIGHTS = 0, 4, 6
 
 
 @dataclass(frozen=True)
-class RoundedRows:
-    """Rows of rounded operands, one for each position of the batch, this thread's own."""
+class PieceRows:
+    """Rows of operands in pieces, one for each position of the batch, this thread's own."""
 
     code: Code
     base: Value
     width: int  # in float32 numbers, two of bfloat16 each
 
     @classmethod
-    def of(cls, code: Code, arguments: Arguments, member: Value, several: Value) -> "RoundedRows":
+    def of(cls, code: Code, arguments: Arguments, member: Value, several: Value) -> "PieceRows":
         """Give the rows of a thread; in a team, each has all of them for itself."""
-        width = arguments.layout.rounded_width
+        width = arguments.layout.pieces_width
         rows = code.add(arguments.numbers["batch"], 2 * TILE_ROWS)
         number = code.builder.select(several, member, code.index(0))
         start = code.times(number, code.times(rows, width))
-        return cls(code, code.at(arguments.pointers["rounded"], start), width)
+        return cls(code, code.at(arguments.pointers["pieces"], start), width)
 
     def of_product(self, product: Product, position: Value, segment: Value) -> Rows:
         """Give the rows of a product's operand, or of one block of it, from a position on."""
-        assert product.rounded is not None
-        start = self.code.add(self.code.times(position, self.width), product.rounded)
+        start = self.code.add(self.code.times(position, self.width), product.begin)
         start = self.code.add(start, self.code.times(segment, product.pairs))
         return Rows(self.code.at(self.base, start), self.code.index(self.width))
 
@@ -64,8 +64,8 @@ def release_tiles(code: Code) -> None:
     code.intrinsic("llvm.x86.tilerelease", ir.VoidType(), [])
 
 
-def round_rows(code: Code, product: Product, source: Value, target: Value) -> None:
-    """Round one row of an operand, all blocks of it; zeros behind each, up to whole tiles."""
+def cut_rows(code: Code, product: Product, source: Value, target: Value) -> None:
+    """Cut one row of an operand, all blocks of it; zeros behind each, up to whole tiles."""
     both = 2 * code.lanes
     whole = product.terms - product.terms % both
 
@@ -78,7 +78,9 @@ def round_rows(code: Code, product: Product, source: Value, target: Value) -> No
                 code.load(code.at(start, code.add(term, half * code.lanes)), mask)
                 for half, mask in enumerate(masks)
             ]
-            code.store(code.rounded(*halves), code.at(end, code.builder.lshr(term, code.index(1))))
+            there = code.at(end, code.times(code.builder.udiv(term, code.index(2)), product.pieces))
+            for piece, numbers in enumerate(cut(code, halves, product.pieces, in_turn=False)):
+                code.store(numbers, code.at(there, piece * code.lanes))
 
         def body(term: Value, _: list[Value]) -> list[Value]:
             write(term, [None, None])
@@ -94,7 +96,7 @@ def round_rows(code: Code, product: Product, source: Value, target: Value) -> No
     code.loop(0, product.segments, segment)
 
 
-def write_rounded(
+def write_tiles(
     code: Code,
     product: Product,
     operands: Rows,
@@ -108,7 +110,7 @@ def write_rounded(
     Args:
         code: where to write it.
         product: what is multiplied.
-        operands: rounded.
+        operands: in pieces.
         count: how many rows there are; sums behind them mean nothing.
         panel: the address of the panel.
         columns: vectors side by side in it, one or two.
@@ -145,21 +147,38 @@ def _write_tiles(
         for c in wide:
             call("tilezero", SUMS + 2 * r + c)
 
-    def pairs(pair: Value, _: list[Value]) -> list[Value]:
-        first, weights = code.at(operands.base, pair), code.at(panel, code.times(pair, line))
-        for r in tall:
-            there = code.at(first, code.times(operands.stride, r * TILE_ROWS))
-            move("tileloadd64", OPERANDS + r, there, operands.stride)
-        for c in wide:
-            there = code.at(weights, c * code.lanes)
-            move("tileloadd64", WEIGHTS + c, there, code.index(line))
-        for r in tall:
-            for c in wide:
-                call("tdpbf16ps", SUMS + 2 * r + c, OPERANDS + r, WEIGHTS + c)
+    def multiply(pair: Value, _: list[Value]) -> list[Value]:
+        loaded = (-1, -1)
+        for own, other in _meetings(product.pieces):
+            if other != loaded[1]:
+                weights = code.at(panel, code.times(code.add(pair, other * TILE_ROWS), line))
+                for c in wide:
+                    there = code.at(weights, c * code.lanes)
+                    move("tileloadd64", WEIGHTS + c, there, code.index(line))
+            if own != loaded[0]:
+                first = code.at(operands.base, code.add(pair, own * TILE_ROWS))
+                for r in tall:
+                    there = code.at(first, code.times(operands.stride, r * TILE_ROWS))
+                    move("tileloadd64", OPERANDS + r, there, operands.stride)
+            loaded = own, other
+            for r in tall:
+                for c in wide:
+                    call("tdpbf16ps", SUMS + 2 * r + c, OPERANDS + r, WEIGHTS + c)
         return []
 
-    code.loop(0, product.pairs, pairs, step=TILE_ROWS)
+    code.loop(0, product.pairs, multiply, step=product.pieces * TILE_ROWS)
     for r in tall:
         for c in wide:
             begin = code.add(code.times(sums.stride, r * TILE_ROWS), c * code.lanes)
             move("tilestored64", SUMS + 2 * r + c, code.at(sums.base, begin), sums.stride)
+
+
+def _meetings(pieces: int) -> list[tuple[int, int]]:
+    """Give the pieces of an operand and of a weight that are multiplied, in an order of few loads.
+
+    >>> _meetings(3)
+    [(2, 0), (1, 0), (0, 0), (0, 2), (0, 1), (1, 1)]
+    """
+    with_first = [(own, 0) for own in reversed(range(pieces))]
+    others = [(own, other) for other in reversed(range(1, pieces)) for own in range(pieces - other)]
+    return with_first + others

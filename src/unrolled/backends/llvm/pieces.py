@@ -1,0 +1,64 @@
+"""Numbers of float32 as sums of numbers of bfloat16, whose products tiles can add up.
+
+A float32 has 24 bits and a bfloat16 eight, at the same range. So three pieces, the first eight
+bits, the next eight and the last, are the number itself; and of the nine products of two numbers'
+pieces the six greatest are their product, but for what float32 rounds away anyway::
+
+    a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1)
+
+(Henry, Tang and Heinecke 2019, arXiv:1904.06376). One piece is the number rounded to bfloat16.
+
+Infinity and NaN, which have no bits to cut, are a last piece alone: one that meets no other than
+the first, which is zero of no number but of zero and of those that tiles take for it, below 2^-126.
+"""
+
+from collections.abc import Sequence
+
+from unrolled.backends.llvm.code import Code, Value
+
+FIRST_BITS = 0xFFFF0000
+"""Those of a float32 that a bfloat16 has."""
+
+
+def cut(code: Code, pair: Sequence[Value], pieces: int, *, in_turn: bool) -> list[Value]:
+    """Cut two vectors of float32 into pieces.
+
+    Args:
+        code: where to write it.
+        pair: the vectors.
+        pieces: one, rounded, or as many as make up the numbers.
+        in_turn: whether numbers of the two vectors take turns, or else those of the first come
+            before those of the second.
+
+    Returns:
+        A vector for each piece.
+    """
+    if pieces == 1:
+        both = code.rounded(*pair)
+        order = [half * code.lanes + lane for lane in range(code.lanes) for half in range(2)]
+        return [code.halves_shuffled(both, both, order) if in_turn else both]
+    cuts = zip(*(_cut_one(code, vector, pieces) for vector in pair), strict=True)
+    join = _in_turn if in_turn else _one_after_the_other
+    return [join(code, *both) for both in cuts]
+
+
+def _cut_one(code: Code, vector: Value, pieces: int) -> list[Value]:
+    """Cut a vector into pieces, each in the first bits of a float32."""
+    finite = code.compare("<", code.unary("fabs", vector), code.constant(float("inf")))
+    rest, found = vector, []
+    for _ in range(pieces - 1):
+        bits = code.builder.and_(code.builder.bitcast(rest, code.integers), code.whole(FIRST_BITS))
+        first = code.builder.bitcast(bits, code.vector)
+        found.append(code.builder.select(finite, first, code.constant(0.0)))
+        rest = code.builder.fsub(rest, found[-1])
+    return [*found, rest]
+
+
+def _in_turn(code: Code, first: Value, second: Value) -> Value:
+    low, high = (code.builder.bitcast(vector, code.integers) for vector in (first, second))
+    both = code.builder.or_(code.builder.lshr(low, code.whole(16)), high)
+    return code.builder.bitcast(both, code.vector)
+
+
+def _one_after_the_other(code: Code, first: Value, second: Value) -> Value:
+    return code.halves_shuffled(first, second, range(1, 4 * code.lanes, 2))
