@@ -51,37 +51,39 @@ def end_to_end(words: Sequence[Sequence[int]]) -> Letters:
     waiting: dict[int, list[int]] = {}
     for i, word in enumerate(words):
         waiting.setdefault(len(word), []).append(i)
-    steps = max(LEAST_STEPS, *waiting)
-    laid: list[int] = []  # words in the order of the rows
-    at: list[tuple[int, int]] = []  # the row and the step at which each of them begins
-    ends: list[tuple[int, int]] = []  # where the filling begins
-    sizes, rows = sorted(waiting, reverse=True), 0
+    steps, sizes, rows = max(LEAST_STEPS, *waiting), sorted(waiting, reverse=True), 0
+    laid: list[int] = []  # words
+    row, step, size = (list[int]() for _ in range(3))  # where each begins, and its letters
+    filling: list[tuple[int, int]] = []  # the row and the step at which it begins
     while sizes:
-        room = steps
-        for size in sizes:
-            count = min(room // size, len(waiting[size]))
-            for _ in range(count):
-                laid.append(waiting[size].pop())
-                at.append((rows, steps - room))
-                room -= size
+        taken, room = [], steps  # what the next row takes of each size
+        for long in sizes:
+            if count := min(room // long, len(waiting[long])):
+                taken.append((long, count, steps - room))
+                room -= count * long
+        alike = min(len(waiting[long]) // count for long, count, _ in taken)  # rows that take that
+        for long, count, first in taken:
+            here = waiting[long]
+            laid += here[: -count * alike - 1 : -1]
+            del here[-count * alike :]
+            size += [long] * (count * alike)
+            row += [rows + i for i in range(alike) for _ in range(count)]
+            step += list(range(first, first + count * long, long)) * alike
         if room:
-            ends.append((rows, steps - room))
-        sizes = [size for size in sizes if waiting[size]]
-        rows += 1
+            filling += [(rows + i, steps - room) for i in range(alike)]
+        sizes = [long for long in sizes if waiting[long]]
+        rows += alike
 
-    def places(pairs: list[tuple[int, int]]) -> Tensor:
-        row, step = _tensor(pairs).reshape(-1, 2).unbind(1)
-        return step * rows + row
-
-    first, which = places(at), _tensor(laid)
-    lengths = _tensor([len(words[i]) for i in laid])
+    which, lengths = _tensor(laid), _tensor(size)
+    first = _tensor(step) * rows + _tensor(row)
     letters = _tensor(list(chain.from_iterable(words[i] for i in laid)))
     before = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
     numbers = torch.arange(len(letters)) - before  # of each letter in its word
     ids = torch.zeros(steps * rows, dtype=torch.long)
     ids[torch.repeat_interleave(first, lengths) + numbers * rows] = letters
     begins = torch.zeros(steps * rows, dtype=torch.bool)
-    begins[first] = begins[places(ends)] = True
+    begins[first] = True
+    begins[[step * rows + row for row, step in filling]] = True
     own = torch.empty_like(which)
     own[which] = torch.arange(len(words))
     last = first + (lengths - 1) * rows
