@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import ROUNDING, Call, Result, in_tiles
+from unrolled.backends import Call, Result, in_tiles, rounds
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
@@ -18,6 +18,7 @@ from unrolled.compiler import (
     RESET,
     Cache,
     Compiled,
+    Piece,
     is_apart,
     start_of,
     state_of,
@@ -27,6 +28,7 @@ from unrolled.compiler import (
 from unrolled.errors import CaptureError
 from unrolled.kernels import Kernels
 from unrolled.loop import Loop
+from unrolled.multiply import LINEAR
 from unrolled.operation import known
 
 CACHE = Cache()
@@ -86,7 +88,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     batch = call.xs.shape[1]
     if not is_traced(call.xs) and batch >= MANY * torch.get_num_threads():
         backend = in_tiles(backend, rounded=False)
-    least, numbers = INSIDE[backend in ROUNDING.values()]
+    least, numbers = INSIDE[bool(rounds(backend))]
     if not is_traced(call.xs) and batch >= least * torch.get_num_threads():
         compiled = compiled.for_many_rows(numbers)
     lowered = compiled.lowered
@@ -98,7 +100,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         if name in lowered.hoisted.reads or name in lowered.sunk.reads:
             given[name] = rows.packed(value.expand(rows.time, *value.shape))
     given |= lowered.fixed.run(given, rows.count)
-    given |= lowered.hoisted.run(given, rows.count)
+    given |= _hoisted(compiled, backend).run(given, rows.count)
     loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
@@ -208,6 +210,19 @@ class _Rows:
         if self.runs is None:
             return shaped
         return torch.where(self._over(shaped), shaped, last)
+
+
+def _hoisted(compiled: Compiled, backend: str) -> Piece:
+    """Give what comes before the loop, with products as the loop has them."""
+    piece, rounded = compiled.lowered.hoisted, rounds(backend)
+    if rounded is None or compiled.captured.dtype != torch.float32:
+        return piece
+    with compiled.lock:
+        found = compiled.kernels.get(("hoisted", rounded))
+        if not isinstance(found, Piece):
+            found = piece.with_calls({torch.ops.aten.linear.default: LINEAR[rounded]})
+            compiled.kernels["hoisted", rounded] = found
+        return found
 
 
 def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:

@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from unrolled.backends.tracing import is_traced
 from unrolled.compiler import Gradient
-
-WORTH_ROUNDING = 1 << 24
-"""Multiplications of a product from which on it takes longer than to round its factors."""
+from unrolled.multiply import multiply
 
 
 class Products:
@@ -18,15 +14,14 @@ class Products:
     Args:
         known: what was given, what the forward stored and the backward gave, by name.
         given: what the forward was given.
-        rounded: round the factors of products to bfloat16, and so their results.
+        rounded: whether products in tiles round their factors to bfloat16; None: in no tiles.
     """
 
     def __init__(
-        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, rounded: bool
+        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, rounded: bool | None
     ) -> None:
         self.known, self.given, self.rounded = known, given, rounded
         self.sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
-        self.factors: dict[str, Tensor] = {}
 
     def gradient(self, gradient: Gradient) -> Tensor:
         """Make one gradient, see `Gradient`."""
@@ -42,60 +37,31 @@ class Products:
             return self.sums[gradient.right]
         if gradient.how == "scalar":
             return right.sum()
-        return self._product(gradient).to(right.dtype)
+        if gradient.how in ("operand", "operand of turned"):
+            matrix = self.given[gradient.left]
+            return self._of_operand(right, matrix if gradient.how != "operand" else matrix.mT)
+        return self._of_matrix(self.known[gradient.left], right, self.given[gradient.of])
 
-    def _product(self, gradient: Gradient) -> Tensor:
-        to_input = gradient.how in ("operand", "operand of turned")
-        matrix = self.given[gradient.left if to_input else gradient.of]
-        rows = self._rows(gradient.right, matrix)
-        if to_input:
-            matrix = matrix.to(rows.dtype)
-            made = _by_blocks(rows, matrix if gradient.how == "operand of turned" else matrix.mT)
-            time, batch, _ = self.known[gradient.right].shape
-            return made[: time * batch].reshape(time, batch, made.shape[1])
-        left = self._rows(gradient.left, matrix)
-        if matrix.dim() == 2:  # in the matrix's own layout: the parameter's gradient needs no copy
-            return (rows.T @ left).T if matrix.stride(0) == 1 else left.T @ rows
-        blocks, k, n = matrix.shape
-        by_block = left.unflatten(1, (blocks, k)).permute(1, 2, 0)
-        return by_block @ rows.unflatten(1, (blocks, n)).transpose(0, 1)
+    def _of_operand(self, right: Tensor, matrix: Tensor) -> Tensor:
+        """Multiply the rows of all steps with a matrix, or each of their blocks with its own."""
+        time, batch, _ = right.shape
+        rows = _flat(right)
+        if matrix.dim() == 2:
+            return multiply(rows, matrix, self.rounded).reshape(time, batch, matrix.shape[1])
+        by_block = rows.unflatten(1, matrix.shape[:2]).transpose(0, 1)
+        made = multiply(by_block, matrix, self.rounded).transpose(0, 1)
+        return made.reshape(time, batch, matrix.shape[0] * matrix.shape[2])
 
-    def _rows(self, name: str, matrix: Tensor) -> Tensor:
-        """Give the rows of all steps as a factor of a product of a matrix's size."""
-        rows = _flat(self.known[name])
-        if not self.rounded or _is_small(rows, matrix):
-            return rows
-        if name not in self.factors:
-            self.factors[name] = _rounded(rows)
-        return self.factors[name]
-
-
-def _is_small(rows: Tensor, matrix: Tensor) -> bool:
-    return not is_traced(rows) and rows.shape[0] * matrix.numel() < WORTH_ROUNDING
-
-
-def _rounded(rows: Tensor) -> Tensor:
-    """Round rows to bfloat16, and put rows of zeros behind them: an eighth as many at most.
-
-    PyTorch prepares its products of bfloat16 for each number of rows, which takes longer than most
-    of them; so there are few such numbers.
-    """
-    if is_traced(rows):
-        return rows.to(torch.bfloat16)
-    count = rows.shape[0]
-    unit = 1 << max(0, count.bit_length() - 4)
-    result = rows.new_empty(-(-count // unit) * unit, rows.shape[1], dtype=torch.bfloat16)
-    result[:count] = rows
-    result[count:] = 0
-    return result
-
-
-def _by_blocks(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply rows with a matrix, or each of their blocks with its own."""
-    if matrix.dim() == 2:
-        return rows @ matrix
-    blocks, k, _ = matrix.shape
-    return torch.einsum("rik,ikn->rin", rows.unflatten(1, (blocks, k)), matrix).flatten(1)
+    def _of_matrix(self, left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
+        """Sum the products of two values over all rows of all steps."""
+        operand, rows = _flat(left), _flat(right)
+        if matrix.dim() == 3:
+            blocks, k, n = matrix.shape
+            by_block = operand.unflatten(1, (blocks, k)).permute(1, 2, 0)
+            return multiply(by_block, rows.unflatten(1, (blocks, n)).transpose(0, 1), self.rounded)
+        if matrix.stride(0) == 1:  # in the matrix's own layout: the gradient needs no copy
+            return multiply(rows.T, operand, self.rounded).T
+        return multiply(operand.T, rows, self.rounded)
 
 
 def _flat(sequence: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, ROUNDING, Kernel, in_tiles
+from unrolled.backends import COMPILERS, Kernel, rounds
 from unrolled.compiler import Program, Training
 
 
@@ -33,11 +33,9 @@ class Kernels:
         return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
 
     @property
-    def rounds(self) -> bool:
-        """Whether products round their factors to bfloat16; a graph may come from elsewhere."""
-        known = [name for name, own in ROUNDING.items() if own == self.backend]
-        here = any(in_tiles(name, rounded=True) == self.backend for name in known)
-        return here and self.programs["alone"].dtype == "float32"
+    def rounded(self) -> bool | None:
+        """Whether products in tiles round their factors, see `rounds`."""
+        return rounds(self.backend) if self.programs["alone"].dtype == "float32" else None
 
     @cached_property
     def text(self) -> str:

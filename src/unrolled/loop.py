@@ -267,7 +267,7 @@ def _by_kernel(
     last = zip(program.states, results[len(names) :], strict=True)
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
-    products = Products(known, own, rounded=kernels.rounds)
+    products = Products(known, own, rounded=kernels.rounded)
     for gradient in training.gradients:
         if gradient.of in wanted:
             part = products.gradient(gradient)

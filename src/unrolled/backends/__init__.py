@@ -4,6 +4,7 @@ import warnings
 from functools import cache, partial
 
 import torch
+from torch import Tensor
 
 from unrolled.backends.call import Backend, Call, Result, Step
 from unrolled.backends.eager import run_eager
@@ -33,27 +34,24 @@ COMPILERS: dict[str, Compile] = {
 }
 """The backends for programs."""
 
-ROUNDING = {"llvm": "llvm bfloat16"}
-"""Those of them that can round the factors of products to bfloat16, and what does it."""
-
-CUTTING = {"llvm": "llvm pieces"}
-"""Those that can multiply pieces of bfloat16 in the place of float32, and what does it."""
+IN_TILES = {("llvm", True): "llvm bfloat16", ("llvm", False): "llvm pieces"}
+"""What multiplies bfloat16 in tiles in the place of a compiler, by whether factors are rounded to
+it; otherwise they are cut into pieces of bfloat16 that are float32 together."""
 
 
 @cache
 def in_tiles(compiler: str, *, rounded: bool) -> str:
-    """Give what multiplies bfloat16 in tiles, if this machine has instructions for it.
+    """Give what multiplies in tiles, if this machine has instructions for that.
 
     Args:
         compiler: a name from `COMPILERS`.
-        rounded: whether the factors are rounded to bfloat16; otherwise they are cut into pieces
-            that are float32 together.
+        rounded: whether factors are rounded to bfloat16.
 
     Example:
         >>> in_tiles("interpreter", rounded=True)
         'interpreter'
     """
-    found = (ROUNDING if rounded else CUTTING).get(compiler)
+    found = IN_TILES.get((compiler, rounded))
     if found is None:
         return compiler
     try:
@@ -61,6 +59,39 @@ def in_tiles(compiler: str, *, rounded: bool) -> str:
     except (ImportError, OSError):
         return compiler
     return found if with_tiles(choose_target(), 1) else compiler
+
+
+def rounds(compiler: str) -> bool | None:
+    """Tell whether a compiler's products in tiles round their factors; None: it makes none here.
+
+    Example:
+        >>> rounds("llvm") is None
+        True
+    """
+    for (name, rounded), own in IN_TILES.items():
+        if compiler == own == in_tiles(name, rounded=rounded):
+            return rounded
+    return None
+
+
+def multiply_in_tiles(left: Tensor, right: Tensor, *, rounded: bool) -> Tensor:
+    """Multiply two matrices of float32 on a processor for which `in_tiles` has an answer.
+
+    Args:
+        left: (rows, terms).
+        right: (terms, columns).
+        rounded: as for `in_tiles`.
+
+    Returns:
+        (rows, columns), float32 as the sums are; nothing of it is for autograd to follow.
+
+    Raises:
+        BackendError: this machine has no such instructions.
+    """
+    from unrolled.backends.llvm.gemm import gemm
+
+    factors = (x if 1 in x.stride() else x.contiguous() for x in (left, right))
+    return gemm(rounded)(*factors)
 
 
 BACKENDS: dict[str, Backend] = {
@@ -140,8 +171,6 @@ def choose(name: str) -> Backend:
 __all__ = [
     "BACKENDS",
     "COMPILERS",
-    "ROUNDING",
-    "CUTTING",
     "Automatic",
     "Backend",
     "Call",
@@ -152,4 +181,6 @@ __all__ = [
     "choose",
     "in_tiles",
     "interpret",
+    "multiply_in_tiles",
+    "rounds",
 ]

@@ -1,7 +1,7 @@
 """A piece of a step that runs as ordinary PyTorch, for all rows and all steps at once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,14 @@ class Piece:
         """
         found = self.module(*(rows if name == ROWS else given[name] for name in self.reads))
         return dict(zip(self.gives, found, strict=True))
+
+    def with_calls(self, functions: "Mapping[object, Callable[..., Tensor]]") -> "Piece":
+        """Give the piece with other functions in the place of some of its operations'."""
+        graph = Graph()
+        graph.output(graph.graph_copy(self.module.graph, {}))
+        for node in graph.nodes:
+            node.target = functions.get(node.target, node.target)
+        return replace(self, module=GraphModule(torch.nn.Module(), graph))
 
     def __str__(self) -> str:
         lines = [str(node.format_node()) for node in self.module.graph.nodes]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled import LSTM, unroll, zoo
-from unrolled.backends import CUTTING, ROUNDING, in_tiles
+from unrolled.backends import IN_TILES, in_tiles, rounds
 from unrolled.backends.llvm.kernel import Kernel, compile_program
 from unrolled.backends.llvm.target import ROUNDED, choose_target, with_tiles
 from unrolled.ir import Program, parse, verify
@@ -23,7 +23,7 @@ Draw = Callable[[Program, int, int], dict[str, Any]]
 Make = Callable[[Program], Kernel]
 Reference = Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]
 
-rounds = pytest.mark.skipif(TILES is None, reason="this machine does not multiply in tiles")
+in_bfloat16 = pytest.mark.skipif(TILES is None, reason="this machine does not multiply in tiles")
 
 
 @pytest.fixture
@@ -145,12 +145,14 @@ def test_float64_is_never_rounded(program: Build, arguments: Draw) -> None:
 
 
 def test_who_multiplies_in_tiles_has_a_row_of_its_own() -> None:
-    for rounded, table in ((True, ROUNDING), (False, CUTTING)):
-        assert in_tiles("llvm", rounded=rounded) == (table["llvm"] if TILES else "llvm")
+    for rounded in (True, False):
+        found = in_tiles("llvm", rounded=rounded)
+        assert found == (IN_TILES["llvm", rounded] if TILES else "llvm")
+        assert rounds(found) is (rounded if TILES else None)
         assert in_tiles("interpreter", rounded=rounded) == "interpreter"
 
 
-@rounds
+@in_bfloat16
 @pytest.mark.parametrize("batch", [1, 64], ids=["few rows", "many rows"])
 def test_autocast_rounds_and_gradients_are_close(batch: int) -> None:
     layer, xs = LSTM(20, 40, num_layers=2, bidirectional=True), torch.randn(6, batch, 20)

@@ -8,7 +8,9 @@
     packing    the weights, laid out panel by panel
     nests      loops over units and rows: matmuls, then what follows from them
     matmul     the register tile: the instruction that multiplies
-    tiles      the same for factors rounded to bfloat16, in the tiles of AMX
+    tiles      the same in the tiles of AMX, of bfloat16
+    pieces     numbers as one or three of bfloat16
+    gemm, tiling   products of two matrices in tiles, for gradients behind the loop
     pointwise, vector_math, special_math, reductions, views   the operations, for one vector
     jit, cache LLVM IR -> object code -> functions
     memory     blocks of results, used again

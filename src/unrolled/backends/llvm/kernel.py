@@ -12,7 +12,7 @@ from unrolled.backends.llvm import cache
 from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
 from unrolled.backends.llvm.jit import Library, compile_module
-from unrolled.backends.llvm.memory import Pool
+from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.nests import TILED_ROOM_ROWS
 from unrolled.backends.llvm.plan import Plan, plan
 from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
@@ -21,8 +21,6 @@ from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
 from unrolled.errors import ShapeError
 from unrolled.ir import Program
-
-POOL = Pool()
 
 NEAR = 1 << 17
 """Bytes that a core keeps near: rows that no product joins go through time so many at once."""

@@ -108,3 +108,7 @@ class Pool:
             size = len(self.free.pop(number))
             self.sizes.remove((size, number))
             self.kept -= size
+
+
+POOL = Pool()
+"""That of all kernels."""

@@ -191,7 +191,7 @@ def _write_passes(
                 rows = scene.in_tiles.of_product(product, position, block.segment)
                 count = code.builder.sub(until, position)
                 sums = Rows(target, code.index(width * code.lanes))
-                write_tiles(code, product, rows, count, here, columns, sums)
+                write_tiles(code, product.pieces, product.pairs, rows, count, here, columns, sums)
             else:
                 _write_rows_of(scene, product, block, position, until, here, columns, target, width)
             return []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from unrolled.backends.llvm.code import INDEX, POINTER, Code, Value
 from unrolled.backends.llvm.pieces import cut
 from unrolled.backends.llvm.products import TILE_ROWS, Factor, Product
+from unrolled.backends.llvm.transposing import transposed
 
 
 @dataclass(frozen=True)
@@ -126,26 +127,11 @@ def _turn(code: Code, column: Column) -> None:
             unit = build.select(there, code.index(lane), code.index(0))
             row = code.load(code.at(column.source, code.add(code.times(unit, column.along), k)))
             rows.append(build.select(there, row, code.constant(0.0)))
-        for term, vector in enumerate(_transposed(code, rows)):
+        for term, vector in enumerate(transposed(code, rows)):
             code.store(vector, code.at(column.target, code.times(code.add(k, term), column.step)))
         return []
 
     code.loop(0, column.terms, body, step=lanes)
-
-
-def _transposed(code: Code, rows: list[Value]) -> list[Value]:
-    """Turn a square: blocks of 1, 2, 4, ... numbers change places across the diagonal."""
-    lanes, size = code.lanes, 1
-    while size < lanes:
-        for row in range(lanes):
-            if row & size == 0:
-                upper, lower = rows[row], rows[row + size]
-                first = [n + lanes - size if n & size else n for n in range(lanes)]
-                second = [n + lanes if n & size else n + size for n in range(lanes)]
-                rows[row] = code.shuffled(upper, lower, first)
-                rows[row + size] = code.shuffled(upper, lower, second)
-        size *= 2
-    return rows
 
 
 def _gather(code: Code, column: Column) -> None:

@@ -98,38 +98,44 @@ def cut_rows(code: Code, product: Product, source: Value, target: Value) -> None
 
 def write_tiles(
     code: Code,
-    product: Product,
+    pieces: int,
+    pairs: "int | Value",
     operands: Rows,
     count: Value,
     panel: Value,
     columns: int,
     sums: Rows,
+    more: Value | None = None,
 ) -> None:
     """Write the product of up to 32 rows with one panel of weights.
 
     Args:
         code: where to write it.
-        product: what is multiplied.
+        pieces: that stand for each number.
+        pairs: of terms up to whole tiles, in all pieces.
         operands: in pieces.
         count: how many rows there are; sums behind them mean nothing.
         panel: the address of the panel.
         columns: vectors side by side in it, one or two.
         sums: where they go.
+        more: whether they are added to what is there.
     """
     with code.builder.if_else(code.less(TILE_ROWS, count)) as (many, few):
         with many:
-            _write_tiles(code, product, operands, panel, columns, sums, 2)
+            _write_tiles(code, pieces, pairs, operands, panel, columns, sums, more, 2)
         with few:
-            _write_tiles(code, product, operands, panel, columns, sums, 1)
+            _write_tiles(code, pieces, pairs, operands, panel, columns, sums, more, 1)
 
 
 def _write_tiles(
     code: Code,
-    product: Product,
+    pieces: int,
+    pairs: "int | Value",
     operands: Rows,
     panel: Value,
     columns: int,
     sums: Rows,
+    more: Value | None,
     high: int,
 ) -> None:
     """Write the product of one or two tiles of rows with the one or two columns of a panel."""
@@ -143,13 +149,29 @@ def _write_tiles(
     def move(name: str, tile: int, address: Value, stride: Value) -> None:
         call(name, tile, address, code.times(stride, code.float.bytes))
 
-    for r in tall:
-        for c in wide:
-            call("tilezero", SUMS + 2 * r + c)
+    def move_sums(name: str) -> None:
+        for r in tall:
+            for c in wide:
+                begin = code.add(code.times(sums.stride, r * TILE_ROWS), c * code.lanes)
+                move(name, SUMS + 2 * r + c, code.at(sums.base, begin), sums.stride)
+
+    def begin() -> None:
+        for r in tall:
+            for c in wide:
+                call("tilezero", SUMS + 2 * r + c)
+
+    if more is None:
+        begin()
+    else:
+        with code.builder.if_else(more) as (on_top, anew):
+            with on_top:
+                move_sums("tileloadd64")
+            with anew:
+                begin()
 
     def multiply(pair: Value, _: list[Value]) -> list[Value]:
         loaded = (-1, -1)
-        for own, other in _meetings(product.pieces):
+        for own, other in _meetings(pieces):
             if other != loaded[1]:
                 weights = code.at(panel, code.times(code.add(pair, other * TILE_ROWS), line))
                 for c in wide:
@@ -166,11 +188,8 @@ def _write_tiles(
                     call("tdpbf16ps", SUMS + 2 * r + c, OPERANDS + r, WEIGHTS + c)
         return []
 
-    code.loop(0, product.pairs, multiply, step=product.pieces * TILE_ROWS)
-    for r in tall:
-        for c in wide:
-            begin = code.add(code.times(sums.stride, r * TILE_ROWS), c * code.lanes)
-            move("tilestored64", SUMS + 2 * r + c, code.at(sums.base, begin), sums.stride)
+    code.loop(0, pairs, multiply, step=pieces * TILE_ROWS)
+    move_sums("tilestored64")
 
 
 def _meetings(pieces: int) -> list[tuple[int, int]]:
