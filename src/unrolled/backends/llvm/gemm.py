@@ -37,6 +37,9 @@ PANEL = 2
 MOST, LEAST = 512, 64
 """Rows, and columns, of a block of the result."""
 
+MOST_BLOCKS = 4
+"""For each thread, made only so that all have as many."""
+
 SLOTS = (
     *("left", "left row", "left term"),  # a pointer and two strides, as are those that follow
     *("right", "right column", "right term"),
@@ -88,11 +91,17 @@ class Gemm:
 
 
 def _block(rows: int, columns: int, threads: int) -> tuple[int, int]:
-    """Give the rows and columns of a block: as many as leave enough blocks for all threads."""
-    high = wide = MOST
-    while -(-rows // high) * -(-columns // wide) < 2 * threads and max(high, wide) > LEAST:
-        high, wide = (high // 2, wide) if high >= wide else (high, wide // 2)
-    return high, wide
+    """Give the rows and columns of a block, so that all threads have as many blocks if they can."""
+    down, across = -(-rows // MOST), -(-columns // MOST)
+    while down * across % threads and down * across < MOST_BLOCKS * threads:
+        high, wide = rows / down, columns / across
+        if max(high, wide) <= LEAST:
+            break
+        down, across = (down + 1, across) if high >= wide else (down, across + 1)
+    return tuple(
+        -(-size // (parts * 2 * TILE_ROWS)) * 2 * TILE_ROWS
+        for size, parts in ((rows, down), (columns, across))
+    )
 
 
 def room_size(pieces: int) -> int:
