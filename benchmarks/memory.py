@@ -2,13 +2,15 @@
 
     python benchmarks/memory.py --json benchmarks/results/memory.json
 
-Each layer has a process of its own, which first runs two steps of time, so that all code is there,
-and then takes training steps (forward, backward from a sum, no optimizer). What is counted is the
-most memory that the process ever held in these, less what it held before: parameters' gradients,
-results, what is kept for the backward, and what is in between. Linux only.
+Each layer has a process of its own, which first takes one training step, so that all code is there,
+and lets go of all that it left behind; then it takes three (forward, backward from a sum, no
+optimizer). What is counted is the most memory that the process ever held in these, less what it
+held before: parameters' gradients, results, what is kept for the backward, and what is in between.
+Linux only.
 """
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from torch import nn
 
 import unrolled
 from measure import origin
+from unrolled.backends.llvm.memory import POOL
 
 KINDS = {
     "LSTM": (unrolled.LSTM, nn.LSTM),
@@ -72,7 +75,10 @@ def measure(side: str, kind: str, batch: int, steps: int, units: int) -> int:
     torch.manual_seed(0)
     layer = KINDS[kind][SIDES.index(side)](units, units)
     xs = torch.randn(steps, batch, units)
-    train(layer, xs[:2])
+    train(layer, xs)
+    layer.zero_grad(set_to_none=True)
+    POOL.clear()
+    ctypes.CDLL(None).malloc_trim(0)
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the most so far is what there is now
     for _ in range(STEPS):

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compiler": {"ir", "cell", "errors"},
     "backends": {"ir", "files", "errors"},
     "kernels": {"compiler", "backends"},
-    "multiply": {"backends"},
+    "multiply": {"backends", "errors"},
     "gradients": {"multiply", "compiler"},
     "loop": {"kernels", "gradients", "compiler", "backends", "errors"},
     "operation": {"kernels", "loop", "compiler", "ir", "errors"},

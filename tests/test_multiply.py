@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from unrolled import multiply as products
 from unrolled.backends import IN_TILES, in_tiles
+from unrolled.errors import BackendError
 from unrolled.multiply import LINEAR, multiply
 
 TILED = in_tiles("llvm", rounded=True) == IN_TILES["llvm", True]
@@ -63,5 +64,23 @@ def test_what_does_not_pay_is_left_to_pytorch() -> None:
     left, right = torch.randn(5, 6), torch.randn(6, 4)
     for rounded in (True, False, None):
         assert torch.equal(multiply(left, right, rounded), left @ right)
+
+
+@pytest.mark.usefixtures("everything_pays")
+@pytest.mark.parametrize("rounded", [True, False], ids=["rounded", "whole"])
+def test_what_tiles_cannot_have_is_left_to_pytorch(rounded: bool) -> None:
     double = torch.randn(3, 4, dtype=torch.float64)
-    assert torch.equal(LINEAR[True](double, double), double @ double.T)
+    assert torch.equal(LINEAR[rounded](double, double), double @ double.T)
+    nowhere = torch.empty(3, 4, device="meta")
+    assert LINEAR[rounded](nowhere, nowhere).device.type == "meta"
+
+
+@tiled
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # what duals themselves use
+@pytest.mark.usefixtures("everything_pays")
+def test_forward_mode_is_refused_as_kernels_refuse_it() -> None:
+    xs, weight = torch.randn(5, 6), torch.randn(4, 6, requires_grad=True)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(xs, xs)
+        with pytest.raises(BackendError):
+            LINEAR[False](dual, weight)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unrolled.backends import multiply_in_tiles
 from unrolled.backends.tracing import is_traced, is_transformed
+from unrolled.errors import BackendError
 
 WORTH_TILES = {True: 1 << 23, False: 1 << 28}
 """Multiplications of a product from which on it is faster in tiles; by whether it is rounded."""
@@ -29,16 +30,17 @@ def multiply(left: Tensor, right: Tensor, rounded: bool | None) -> Tensor:
     followed = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
     if is_traced(left) or followed or is_transformed():
         return (left.bfloat16() @ right.bfloat16()).to(left.dtype) if rounded else left @ right
-    if left.dim() == 3:
-        pairs = zip(left, right, strict=True)
-        return torch.stack([multiply(one, other, rounded) for one, other in pairs])
-    if not _pays(left, right.shape[1], rounded):
+    if not _pays(left, right.shape[-1], rounded):
         return left @ right
-    return multiply_in_tiles(left, right, rounded=rounded)
+    if left.dim() == 2:
+        return multiply_in_tiles(left, right, rounded=rounded)
+    pairs = zip(left, right, strict=True)
+    return torch.stack([multiply_in_tiles(*pair, rounded=rounded) for pair in pairs])
 
 
 def _pays(left: Tensor, columns: int, rounded: bool) -> bool:
-    return left.numel() * columns >= WORTH_TILES[rounded]
+    terms = left.shape[-1]
+    return left.shape[-2] * terms * columns >= max(1, WORTH_TILES[rounded])
 
 
 def linear_rounded(xs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -57,8 +59,9 @@ LINEAR = {True: linear_rounded, False: linear_whole}
 
 def _linear(xs: Tensor, weight: Tensor, bias: Tensor | None, *, rounded: bool) -> Tensor:
     """Multiply in tiles, forward and backward, where that pays; xs (rows, inputs)."""
-    plain = xs.dim() != 2 or is_traced(xs) or is_transformed()
-    if plain or xs.dtype != torch.float32 or not _pays(xs, weight.shape[0], rounded):
+    plain = xs.dim() != 2 or is_traced(xs) or is_traced(weight) or is_transformed()
+    plain = plain or any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (xs, weight))
+    if plain or not _pays(xs, weight.shape[0], rounded):
         return torch.nn.functional.linear(xs, weight, bias)
     made = _Linear.apply(xs, weight, rounded)
     return made if bias is None else made + bias
@@ -75,6 +78,10 @@ class _Linear(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         xs, weight, ctx.rounded = inputs
         ctx.save_for_backward(xs, weight)
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise BackendError("products in tiles have no derivative in forward mode")
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -26,10 +26,13 @@ def _llvm(program: Program, *, pieces: int = 0) -> Kernel:
     return compile_program(program, pieces=pieces)
 
 
+ROUNDED, WHOLE = 1, 3
+"""Pieces, as in `llvm.target`, which cannot be imported where llvmlite is not."""
+
 COMPILERS: dict[str, Compile] = {
     "llvm": _llvm,
-    "llvm bfloat16": partial(_llvm, pieces=1),
-    "llvm pieces": partial(_llvm, pieces=3),
+    "llvm bfloat16": partial(_llvm, pieces=ROUNDED),
+    "llvm pieces": partial(_llvm, pieces=WHOLE),
     "interpreter": interpret,
 }
 """The backends for programs."""
@@ -58,7 +61,7 @@ def in_tiles(compiler: str, *, rounded: bool) -> str:
         from unrolled.backends.llvm.target import choose_target, with_tiles
     except (ImportError, OSError):
         return compiler
-    return found if with_tiles(choose_target(), 1) else compiler
+    return found if with_tiles(choose_target(), ROUNDED) else compiler
 
 
 def rounds(compiler: str) -> bool | None:

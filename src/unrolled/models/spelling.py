@@ -83,7 +83,7 @@ def end_to_end(words: Sequence[Sequence[int]]) -> Letters:
     ids[torch.repeat_interleave(first, lengths) + numbers * rows] = letters
     begins = torch.zeros(steps * rows, dtype=torch.bool)
     begins[first] = True
-    begins[[step * rows + row for row, step in filling]] = True
+    begins[[place * rows + line for line, place in filling]] = True
     own = torch.empty_like(which)
     own[which] = torch.arange(len(words))
     last = first + (lengths - 1) * rows
@@ -91,7 +91,7 @@ def end_to_end(words: Sequence[Sequence[int]]) -> Letters:
     return Letters(ids.view(shape), begins.view(shape), first[own], last[own])
 
 
-def _tensor(numbers: Sequence[int] | Sequence[tuple[int, int]]) -> Tensor:
+def _tensor(numbers: Sequence[int]) -> Tensor:
     """Give integers as a tensor; NumPy reads a list in a quarter of PyTorch's time."""
     return torch.from_numpy(np.array(numbers, dtype=np.int64))
 

@@ -99,6 +99,12 @@ def test_a_program_agrees_with_its_reference(
                 assert torch.equal(ours[name], same[name])
 
 
+def test_infinity_times_infinity_is_infinity() -> None:
+    signs = torch.tensor([[torch.inf], [-torch.inf], [2.0], [torch.nan], [0.0]])
+    ours, theirs = multiply(signs, signs.T), signs @ signs.T
+    torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
 @pytest.mark.parametrize("many", [True, False], ids=["many rows", "few rows"])
 def test_batches_of_many_rows_take_pieces(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = compiled.MANY * torch.get_num_threads() - (not many)

@@ -10,7 +10,8 @@
     matmul     the register tile: the instruction that multiplies
     tiles      the same in the tiles of AMX, of bfloat16
     pieces     numbers as one or three of bfloat16
-    gemm, tiling   products of two matrices in tiles, for gradients behind the loop
+    gemm, tiling   products of two matrices in tiles, around the loop
+    transposing    squares of vectors, turned over
     pointwise, vector_math, special_math, reductions, views   the operations, for one vector
     jit, cache LLVM IR -> object code -> functions
     memory     blocks of results, used again

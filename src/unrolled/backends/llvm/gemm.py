@@ -1,4 +1,4 @@
-"""Products of two matrices in the tiles of AMX, for gradients after a loop.
+"""Products of two matrices in the tiles of AMX, before a loop and for gradients behind it.
 
 PyTorch has products of bfloat16 too, but of factors that were rounded before; they round what they
 give; and they take 3 to 5 ms to get ready for every new number of rows. Here all is float32 in
@@ -10,6 +10,7 @@ multiplies them as a kernel does in the loop. Nothing is packed for others, and 
 """
 
 from functools import cache
+from math import ceil
 
 import torch
 from llvmlite import ir
@@ -76,6 +77,8 @@ class Gemm:
         """
         (rows, terms), columns = left.shape, right.shape[1]
         result = POOL.take((rows, columns), torch.float32)
+        if not (rows and columns and terms):
+            return result.zero_()
         threads = torch.get_num_threads()
         high, wide = _block(rows, columns, threads)
         table = Table({slot: place for place, slot in enumerate(SLOTS)})
@@ -98,10 +101,12 @@ def _block(rows: int, columns: int, threads: int) -> tuple[int, int]:
         if max(high, wide) <= LEAST:
             break
         down, across = (down + 1, across) if high >= wide else (down, across + 1)
-    return tuple(
-        -(-size // (parts * 2 * TILE_ROWS)) * 2 * TILE_ROWS
-        for size, parts in ((rows, down), (columns, across))
-    )
+    return _whole_panels(rows / down), _whole_panels(columns / across)
+
+
+def _whole_panels(size: float) -> int:
+    unit = PANEL * TILE_ROWS
+    return ceil(size / unit) * unit
 
 
 def room_size(pieces: int) -> int:

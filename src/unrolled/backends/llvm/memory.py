@@ -75,6 +75,14 @@ class Pool:
         self.leases[id(lease)] = lease
         return torch.frombuffer(room, dtype=dtype).view(shape)
 
+    def clear(self) -> None:
+        """Let go of the blocks that nobody uses."""
+        with self.lock:
+            self._sort_in()
+            self.free.clear()
+            self.sizes.clear()
+            self.kept = 0
+
     def _block(self, wanted: int) -> mmap.mmap:
         with self.lock:
             self._sort_in()

@@ -8,8 +8,9 @@ pieces the six greatest are their product, but for what float32 rounds away anyw
 
 (Henry, Tang and Heinecke 2019, arXiv:1904.06376). One piece is the number rounded to bfloat16.
 
-Infinity and NaN, which have no bits to cut, are a last piece alone: one that meets no other than
-the first, which is zero of no number but of zero and of those that tiles take for it, below 2^-126.
+Infinity and NaN, which have no bits to cut, are a last piece, behind a first one of 1 or -1: a last
+piece meets no other than the first, which is zero of no number but of zero. Tiles take what is
+below 2^-126 for zero, pieces too: the last bits of numbers below 2^-103 are lost.
 """
 
 from collections.abc import Sequence
@@ -49,9 +50,16 @@ def _cut_one(code: Code, vector: Value, pieces: int) -> list[Value]:
     for _ in range(pieces - 1):
         bits = code.builder.and_(code.builder.bitcast(rest, code.integers), code.whole(FIRST_BITS))
         first = code.builder.bitcast(bits, code.vector)
-        found.append(code.builder.select(finite, first, code.constant(0.0)))
+        instead = code.constant(0.0) if found else _sign(code, vector)
+        found.append(code.builder.select(finite, first, instead))
         rest = code.builder.fsub(rest, found[-1])
     return [*found, rest]
+
+
+def _sign(code: Code, vector: Value) -> Value:
+    """Give 1 with the sign of each number."""
+    name = f"llvm.copysign.v{code.lanes}{code.float.letter}"
+    return code.intrinsic(name, code.vector, [code.constant(1.0), vector])
 
 
 def _in_turn(code: Code, first: Value, second: Value) -> Value:

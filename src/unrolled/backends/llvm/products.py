@@ -103,20 +103,20 @@ def products(plan: Plan, target: Target) -> tuple[dict[int, tuple[Product, ...]]
                 shared.setdefault(key, []).append((window, operation))
         gates = sum(map(len, shared.values()))
         own: list[Product] = []
-        rounded = 0
+        begin = 0
         for (operand, terms), pairs in shared.items():
             segments = _segments(plan, nest)
             width = nest.width // segments
             tile = choose_tile(target, gates, -(-width // lanes))
             factors = tuple(_factor(window, operation) for window, operation in pairs)
             product = Product(
-                operand, terms, width, segments, factors, tile, lanes, start, target.pieces, rounded
+                operand, terms, width, segments, factors, tile, lanes, start, target.pieces, begin
             )
             own.append(product)
             start += product.size
-            rounded += segments * product.pairs
+            begin += segments * product.pairs
         found[number] = tuple(own)
-        widest = max(widest, rounded)
+        widest = max(widest, begin)
     return found, start, widest
 
 
