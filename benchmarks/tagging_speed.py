@@ -138,16 +138,19 @@ def main() -> None:
         print(f"{name}: {statistics.median(some):,.0f} words/s ({min(some):,.0f}-{max(some):,.0f})")
     print(f"ratio: {medians[0] / medians[1]:.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
     if arguments.record:
-        record = {
-            **origin(),
-            "words_per_second": {"unrolled": speeds[0], "torch.nn": speeds[1]},
-            "median_ratio": medians[0] / medians[1],
-        }
-        RESULTS.mkdir(exist_ok=True)
         chosen = [name for name in ("distinct", "bfloat16") if getattr(arguments, name)]
-        (RESULTS / f"{'-'.join(['tagging_speed', *chosen])}.json").write_text(
-            json.dumps(record, indent=1) + "\n"
-        )
+        record("-".join(["tagging_speed", *chosen]), speeds, medians[0] / medians[1])
+
+
+def record(name: str, speeds: Sequence[list[float]], ratio: float) -> None:
+    """Write down the words per second of both sides."""
+    found = {
+        **origin(),
+        "words_per_second": dict(zip(("unrolled", "torch.nn"), speeds, strict=True)),
+        "median_ratio": ratio,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def check(ours: Tagger, theirs: Packed, speller: Speller, text: list, entries: list) -> None:

@@ -81,7 +81,10 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        raise BackendError("products in tiles have no derivative in forward mode")
+        raise BackendError(
+            "a product in tiles has no derivative in forward mode, as in torch.func.jvp: choose "
+            'backend="auto" or backend="eager"'
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -9,12 +9,14 @@ import hashlib
 import os
 import platform
 import stat
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
+from unrolled.backends.llvm.jit import Library, compile_module
 from unrolled.backends.llvm.target import Target
 from unrolled.errors import RunError
 from unrolled.files import write_atomically
@@ -62,6 +64,24 @@ def save(name: str, image: bytes) -> None:
 def _checksum(name: str, image: bytes) -> bytes:
     """Hash the name too: a file under another's name is as wrong as a damaged one."""
     return hashlib.sha256(name.encode() + image).digest()
+
+
+def library(
+    name: str, emit: Callable[[], str], functions: Sequence[str], target: Target
+) -> Library:
+    """Give functions linked, from the disk if their code is there.
+
+    Args:
+        name: what `key` gives.
+        emit: writes the module, if it has to be compiled.
+        functions: their names.
+        target: what the code is for.
+    """
+    image = load(name)
+    if image is None:
+        image = compile_module(emit(), target)
+        save(name, image)
+    return Library(image, functions, target)
 
 
 def _folder() -> Path | None:

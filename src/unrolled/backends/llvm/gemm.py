@@ -9,7 +9,7 @@ matrix as tiles into its second cache, and panel by panel the right one into its
 multiplies them as a kernel does in the loop. Nothing is packed for others, and nobody waits.
 """
 
-from functools import cache
+from functools import cache, partial
 from math import ceil
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor
 from unrolled.backends.llvm import cache as disk
 from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Rows
-from unrolled.backends.llvm.jit import Library, compile_module
 from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.products import TILE_ROWS
 from unrolled.backends.llvm.table import ALIGNMENT, Table
@@ -62,13 +61,8 @@ class Gemm:
 
     def __init__(self, target: Target) -> None:
         self.pieces = target.pieces
-        text = _emit(target)
-        name = disk.key(text, target)
-        image = disk.load(name)
-        if image is None:
-            image = compile_module(text, target)
-            disk.save(name, image)
-        self.library = Library(image, ("gemm",), target)
+        name = disk.key("gemm", target)
+        self.library = disk.library(name, partial(_emit, target), ("gemm",), target)
 
     def __call__(self, left: Tensor, right: Tensor) -> Tensor:
         """Multiply two matrices of float32 on the processor, in each of which one stride is 1.

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -11,7 +11,6 @@ from torch import Tensor
 from unrolled.backends.llvm import cache
 from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
-from unrolled.backends.llvm.jit import Library, compile_module
 from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.nests import TILED_ROOM_ROWS
 from unrolled.backends.llvm.plan import Plan, plan
@@ -58,11 +57,8 @@ class Kernel:
         self.plan: Plan = plan(program)
         self.layout: Layout = lay_out(self.plan, target)
         name = cache.key(str(program), target)
-        image = cache.load(name)
-        if image is None:
-            image = compile_module(emit(self.plan, self.layout, target), target)
-            cache.save(name, image)
-        self.library = Library(image, FUNCTIONS, target)
+        write = partial(emit, self.plan, self.layout, target)
+        self.library = cache.library(name, write, FUNCTIONS, target)
         self.dtype = torch.float32 if program.dtype == "float32" else torch.float64
 
     def __call__(

@@ -2,7 +2,7 @@
 
 A float32 has 24 bits and a bfloat16 eight, at the same range. So three pieces, the first eight
 bits, the next eight and the last, are the number itself; and of the nine products of two numbers'
-pieces the six greatest are their product, but for what float32 rounds away anyway::
+pieces the six greatest are their product, but for 2^-21 of it at most::
 
     a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1)
 
