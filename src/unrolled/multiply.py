@@ -9,7 +9,7 @@ from unrolled.backends import multiply_in_tiles
 from unrolled.backends.tracing import is_traced, is_transformed
 from unrolled.errors import BackendError
 
-WORTH_TILES = {True: 1 << 23, False: 1 << 28}
+WORTH_TILES = {True: 1 << 23, False: 1 << 26}
 """Multiplications of a product from which on it is faster in tiles; by whether it is rounded."""
 
 

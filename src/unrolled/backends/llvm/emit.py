@@ -69,7 +69,7 @@ def _write_run(code: Code, arguments: Arguments) -> None:
     def body(values: list[Value]) -> list[Value]:
         first = code.load_index(code.at(bounds, values[0], size=8))
         end = code.load_index(code.at(bounds, code.add(values[0], 1), size=8))
-        _write_part(code, arguments, team, first, end)
+        _write_part(code, arguments, team, values[0], first, end)
         build, before = code.builder, code.builder.block
         with build.if_then(build.not_(team.several)):  # in a team, a ticket is a thread's number
             another, inside = _take(code, arguments, "ticket"), build.block
@@ -87,14 +87,17 @@ def _write_run(code: Code, arguments: Arguments) -> None:
     code.finish()
 
 
-def _write_part(code: Code, arguments: Arguments, team: Team, first: Value, end: Value) -> None:
+def _write_part(
+    code: Code, arguments: Arguments, team: Team, part: Value, first: Value, end: Value
+) -> None:
     """Write the loop over time for the rows order[first] to order[end - 1].
 
     They lie in the order in which they begin, and in the opposite order of their ends if they end
     at different times: those that run are always the first few.
     """
     nests = arguments.plan.nests
-    in_tiles = PieceRows.of(code, arguments, team.member, team.several)
+    member = code.builder.select(team.several, team.member, code.index(0))
+    in_tiles = PieceRows.of(code, arguments, member, part, first)
     counts = [pieces(nest, arguments.layout.products[n]) for n, nest in enumerate(nests)]
 
     def move(t: Value, running: Value, moves: Value) -> tuple[Value, Value]:

@@ -24,12 +24,14 @@ from unrolled.backends.llvm.products import TILE_ROWS
 from unrolled.backends.llvm.table import ALIGNMENT, Table
 from unrolled.backends.llvm.target import ROUNDED, WHOLE, Target, choose_target, with_tiles
 from unrolled.backends.llvm.threads import run_parallel
-from unrolled.backends.llvm.tiles import configure_tiles, release_tiles, write_tiles
+from unrolled.backends.llvm.tiles import TILE, configure_tiles, release_tiles, write_tiles
 from unrolled.backends.llvm.tiling import Lines, cut_lines
 from unrolled.errors import BackendError
 
-TERMS = 256
-"""Terms that are multiplied before more of the factors are cut."""
+TERMS, MORE_TERMS = 128, 256
+"""Terms that are multiplied before more of the factors are cut: with a panel of fewer and two tiles
+of rows stay in the first cache; with more the result, which is added to each time, is read and
+written half as often, which counts where it is soon done."""
 
 PANEL = 2
 """Vectors side by side in a panel of the right matrix."""
@@ -45,7 +47,7 @@ SLOTS = (
     *("right", "right column", "right term"),
     *("result", "result row"),  # columns lie side by side
     *("rows", "columns", "terms"),
-    *("block rows", "block columns"),
+    *("block rows", "block columns", "block terms"),
     "room",  # pointer: where threads cut factors
     "member",  # the next thread
     "ticket",  # the next block that no thread has taken
@@ -79,7 +81,9 @@ class Gemm:
         table.matrix("left", left)
         table.matrix("right", right.T)
         table.rows("result", result)
-        for slot, number in zip(SLOTS[8:13], (rows, columns, terms, high, wide), strict=True):
+        deep = MORE_TERMS if terms <= 2 * MORE_TERMS else TERMS
+        sizes = (rows, columns, terms, high, wide, deep)
+        for slot, number in zip(SLOTS[8:14], sizes, strict=True):
             table.set(slot, number)
         size = room_size(self.pieces) * threads + ALIGNMENT // 4
         table.buffer("room", POOL.take((size,), torch.float32))
@@ -105,7 +109,7 @@ def _whole_panels(size: float) -> int:
 
 def room_size(pieces: int) -> int:
     """Give the numbers that a thread cuts its factors into."""
-    return (MOST + PANEL * TILE_ROWS) * TERMS // 2 * pieces
+    return (MOST + PANEL * TILE_ROWS) * MORE_TERMS // 2 * pieces
 
 
 @cache
@@ -161,7 +165,7 @@ def _times_in(code: Code, whole: Value, part: "Value | int") -> Value:
 def _write_block(code: Code, given: dict[str, Value], room: Value, row: Value, column: Value):
     """Write one block of the result: all terms of it, some at a time."""
     pieces = code.target.pieces
-    line = TERMS // 2 * pieces
+    line = MORE_TERMS // 2 * pieces
     panel = code.at(room, MOST * line)
     rows = code.least(code.builder.sub(given["rows"], row), given["block rows"])
     columns = code.least(code.builder.sub(given["columns"], column), given["block columns"])
@@ -176,19 +180,21 @@ def _write_block(code: Code, given: dict[str, Value], room: Value, row: Value, c
     sums = Rows(code.room(2 * TILE_ROWS * PANEL), code.index(PANEL * code.lanes))
     begin = code.add(code.times(row, given["result row"]), column)
     result = Rows(code.at(code.pointer(given["result"]), begin), given["result row"])
+    step = PANEL * code.lanes
+    in_room = TILE_ROWS, TILE, TILE_ROWS * line  # from row to row, piece to piece, tile to tile
+    in_panel = step, TILE_ROWS * step, code.lanes
 
     def some_terms(first: Value, _: list[Value]) -> list[Value]:
-        count = code.least(code.builder.sub(given["terms"], first), TERMS)
+        count = code.least(code.builder.sub(given["terms"], first), given["block terms"])
         deep = _times_in(code, count, 2 * TILE_ROWS)
-        cut_lines(code, left, rows, first, count, room, line, TILE_ROWS, in_rows=True)
+        cut_lines(code, left, rows, first, count, room, *in_room, in_rows=True)
 
         def columns_of_panel(place: Value, _: list[Value]) -> list[Value]:
             there = Lines(
                 code.at(right.base, code.times(place, right.line)), right.line, right.term
             )
             wide = code.least(code.builder.sub(columns, place), PANEL * code.lanes)
-            step = PANEL * code.lanes
-            cut_lines(code, there, wide, first, count, panel, step, step * TILE_ROWS, in_rows=False)
+            cut_lines(code, there, wide, first, count, panel, *in_panel, in_rows=False)
 
             def some_rows(position: Value, _: list[Value]) -> list[Value]:
                 operands = Rows(code.at(room, code.times(position, line)), code.index(line))
@@ -213,7 +219,7 @@ def _write_block(code: Code, given: dict[str, Value], room: Value, row: Value, c
         code.loop(0, columns, columns_of_panel, step=PANEL * code.lanes)
         return []
 
-    code.loop(0, given["terms"], some_terms, step=TERMS)
+    code.loop(0, given["terms"], some_terms, step=given["block terms"])
 
 
 def _add(code: Code, sums: Rows, target: Rows, high: Value, wide: Value, more: Value) -> None:

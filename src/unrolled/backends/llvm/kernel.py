@@ -12,12 +12,12 @@ from unrolled.backends.llvm import cache
 from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
 from unrolled.backends.llvm.memory import POOL
-from unrolled.backends.llvm.nests import TILED_ROOM_ROWS
 from unrolled.backends.llvm.plan import Plan, plan
 from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
 from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
+from unrolled.backends.llvm.tiles import MORE_ROWS
 from unrolled.errors import ShapeError
 from unrolled.ir import Program
 
@@ -186,11 +186,11 @@ class Kernel:
 
     def _run(self, table: Table, batch: int, threads: int, packers: int, *, alone: bool) -> None:
         """Pack the weights and run, with memory for what is in between."""
-        pieces = self.layout.pieces_width * (batch + TILED_ROOM_ROWS)
+        rows = batch + MORE_ROWS * threads if alone else (batch + MORE_ROWS) * threads
         for slot, numbers in (
             ("packed", self.layout.packed_size),
             ("buffers", self.layout.buffer_width * batch),
-            ("pieces", pieces if alone else pieces * threads),  # a team's each have all rows
+            ("pieces", self.layout.pieces_width * rows),  # a team's members each have all rows
         ):
             room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
             table.buffer(slot, room)

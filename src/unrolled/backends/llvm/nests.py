@@ -23,8 +23,6 @@ from unrolled.ir import OPS, Op, Operation
 ROOM_ROWS = 16
 """Rows of a block of units between whose matmuls and pointwise operations the sums lie in memory"""
 
-TILED_ROOM_ROWS = 2 * TILE_ROWS
-
 TOGETHER = 2
 """Vectors that go through the pointwise operations side by side."""
 
@@ -69,8 +67,7 @@ def write_before(scene: Scene, first: Value, end: Value) -> None:
 
         def body(position: Value, _: list[Value], product=product) -> list[Value]:
             source = address(code, scene.homes, product.operand, _row(scene, position))
-            target = scene.in_tiles.of_product(product, position, code.index(0))
-            cut_rows(code, product, source, target.base)
+            cut_rows(code, product, source, scene.in_tiles.of_row(product, position))
             return []
 
         code.loop(first, end, body)
@@ -144,7 +141,7 @@ def _write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     """Write a block of units, and in it the loop over as many rows as the room holds."""
     code, one = scene.code, scene.products[0]  # they agree in units, segments and tile
     columns = sum(product.columns for product in scene.products)
-    size = TILED_ROOM_ROWS if one.pieces else ROOM_ROWS
+    size = 2 * TILE_ROWS if one.pieces else ROOM_ROWS
     room = code.room(size * columns)
     segment = code.builder.udiv(number, code.index(one.panels))
     before = code.times(code.builder.urem(number, code.index(one.panels)), one.tile.vectors)

@@ -3,10 +3,13 @@
 A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
 32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
 
-    operands[row][tile][piece][term]      panel[tile][piece][pair of terms][column][lane][2]
+    operands[16 rows][tile][piece][row][pair of terms][2]
+    panel[tile][piece][pair of terms][column][lane][2]
 
 So panels lie as in `matmul`, with a pair in the place of a number. They are packed as float32 and
-then cut where they lie. Operands are cut before each nest, each thread in rows of its own.
+then cut where they lie. Operands are cut before each nest, each thread in rows of its own. All of
+a tile lies together: were it cut out of long rows, many of its lines would share a place in the
+cache.
 """
 
 from dataclasses import dataclass
@@ -24,29 +27,53 @@ LINE = 64
 SUMS, OPERANDS, WEIGHTS = 0, 4, 6
 """The first of the tiles of each kind: two by two of sums, two of each factor."""
 
+TILE = TILE_ROWS * TILE_ROWS
+"""Numbers of float32 whose room a tile takes."""
+
+MORE_ROWS = 2 * TILE_ROWS
+"""Rows that are in tiles, at most, behind a part's last."""
+
 
 @dataclass(frozen=True)
 class PieceRows:
-    """Rows of operands in pieces, one for each position of the batch, this thread's own."""
+    """Rows of operands in pieces: those of a part of the batch, this thread's own."""
 
     code: Code
     base: Value
+    first: Value  # position of the part's first row
     width: int  # in float32 numbers, two of bfloat16 each
 
     @classmethod
-    def of(cls, code: Code, arguments: Arguments, member: Value, several: Value) -> "PieceRows":
-        """Give the rows of a thread; in a team, each has all of them for itself."""
+    def of(
+        cls, code: Code, arguments: Arguments, member: Value, part: Value, first: Value
+    ) -> "PieceRows":
+        """Give the rows of a part; of a team each member, another one, has all for itself."""
         width = arguments.layout.pieces_width
-        rows = code.add(arguments.numbers["batch"], 2 * TILE_ROWS)
-        number = code.builder.select(several, member, code.index(0))
-        start = code.times(number, code.times(rows, width))
-        return cls(code, code.at(arguments.pointers["pieces"], start), width)
+        rows = code.times(member, code.add(arguments.numbers["batch"], MORE_ROWS))
+        rows = code.add(rows, code.add(first, code.times(part, MORE_ROWS)))
+        start = code.at(arguments.pointers["pieces"], code.times(rows, width))
+        return cls(code, start, first, width)
 
-    def of_product(self, product: Product, position: Value, segment: Value) -> Rows:
-        """Give the rows of a product's operand, or of one block of it, from a position on."""
-        start = self.code.add(self.code.times(position, self.width), product.begin)
-        start = self.code.add(start, self.code.times(segment, product.pairs))
-        return Rows(self.code.at(self.base, start), self.code.index(self.width))
+    def of_product(self, product: Product, position: Value, segment: "Value | int" = 0) -> Rows:
+        """Give a product's operand, or one block of it, from a position on: where a tile begins."""
+        return Rows(
+            self._of_tile(product, self._before(position), segment), self.code.index(self.width)
+        )
+
+    def of_row(self, product: Product, position: Value) -> Value:
+        """Give the address of a row in the first tile of a product's operand."""
+        before = self._before(position)
+        inside = self.code.builder.urem(before, self.code.index(TILE_ROWS))
+        tile = self._of_tile(product, self.code.builder.sub(before, inside), 0)
+        return self.code.at(tile, self.code.times(inside, TILE_ROWS))
+
+    def _before(self, position: Value) -> Value:
+        return self.code.builder.sub(position, self.first)
+
+    def _of_tile(self, product: Product, before: Value, segment: "Value | int") -> Value:
+        inside = self.code.add(product.begin, self.code.times(segment, product.pairs))
+        start = self.code.times(before, self.width)
+        return self.code.at(self.base, self.code.add(start, self.code.times(inside, TILE_ROWS)))
 
 
 def configure_tiles(code: Code) -> None:
@@ -65,22 +92,30 @@ def release_tiles(code: Code) -> None:
 
 
 def cut_rows(code: Code, product: Product, source: Value, target: Value) -> None:
-    """Cut one row of an operand, all blocks of it; zeros behind each, up to whole tiles."""
+    """Cut one row of an operand, all blocks of it; zeros behind each, up to whole tiles.
+
+    Args:
+        code: where to write it.
+        product: whose operand it is.
+        source: the row.
+        target: its place in the operand's first tile.
+    """
     both = 2 * code.lanes
     whole = product.terms - product.terms % both
 
     def segment(number: Value, _: list[Value]) -> list[Value]:
         start = code.at(source, code.times(number, product.terms))
-        end = code.at(target, code.times(number, product.pairs))
+        end = code.at(target, code.times(number, product.pairs * TILE_ROWS))
 
         def write(term: Value, masks: list[Value | None]) -> None:
             halves = [
                 code.load(code.at(start, code.add(term, half * code.lanes)), mask)
                 for half, mask in enumerate(masks)
             ]
-            there = code.at(end, code.times(code.builder.udiv(term, code.index(2)), product.pieces))
+            tile = code.builder.udiv(term, code.index(both))
+            there = code.at(end, code.times(tile, product.pieces * TILE))
             for piece, numbers in enumerate(cut(code, halves, product.pieces, in_turn=False)):
-                code.store(numbers, code.at(there, piece * code.lanes))
+                code.store(numbers, code.at(there, piece * TILE))
 
         def body(term: Value, _: list[Value]) -> list[Value]:
             write(term, [None, None])
@@ -113,7 +148,7 @@ def write_tiles(
         code: where to write it.
         pieces: that stand for each number.
         pairs: of terms up to whole tiles, in all pieces.
-        operands: in pieces.
+        operands: in pieces; a tile of them has 16 times what a row has, its stride.
         count: how many rows there are; sums behind them mean nothing.
         panel: the address of the panel.
         columns: vectors side by side in it, one or two.
@@ -178,10 +213,11 @@ def _write_tiles(
                     there = code.at(weights, c * code.lanes)
                     move("tileloadd64", WEIGHTS + c, there, code.index(line))
             if own != loaded[0]:
-                first = code.at(operands.base, code.add(pair, own * TILE_ROWS))
+                inside = code.times(code.add(pair, own * TILE_ROWS), TILE_ROWS)
                 for r in tall:
-                    there = code.at(first, code.times(operands.stride, r * TILE_ROWS))
-                    move("tileloadd64", OPERANDS + r, there, operands.stride)
+                    start = code.add(code.times(operands.stride, r * TILE_ROWS), inside)
+                    there = code.at(operands.base, start)
+                    move("tileloadd64", OPERANDS + r, there, code.index(TILE_ROWS))
             loaded = own, other
             for r in tall:
                 for c in wide:

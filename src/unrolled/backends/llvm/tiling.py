@@ -32,6 +32,7 @@ def cut_lines(
     target: Value,
     step: int,
     piece: int,
+    along: int,
     *,
     in_rows: bool,
 ) -> None:
@@ -46,23 +47,23 @@ def cut_lines(
         target: where the tiles go.
         step: numbers from row to row of a tile there.
         piece: numbers from piece to piece of a tile.
+        along: numbers from a tile to that of the next 16 lines.
         in_rows: whether a tile's rows are lines, or else pairs of terms.
     """
     start = code.at(matrix.base, code.times(first, matrix.term))
-    to_line = TILE_ROWS * step if in_rows else code.lanes  # from one tile to that of other lines
-    to_term = code.target.pieces * piece  # and to that of other terms
+    to_term = code.target.pieces * piece  # from a tile to that of the next 32 terms
     name = f"cut {'rows' if in_rows else 'columns'}"
-    along = code.equal(matrix.term, 1)
+    terms_lie_together = code.equal(matrix.term, 1)
 
     def tiles(line: Value, _: list[Value]) -> list[Value]:
         def tile(term: Value, _: list[Value]) -> list[Value]:
             source = code.add(code.times(line, matrix.line), code.times(term, matrix.term))
             number = code.builder.udiv(line, code.index(TILE_ROWS))
             deep = code.builder.udiv(term, code.index(2 * TILE_ROWS))
-            there = code.add(code.times(number, to_line), code.times(deep, to_term))
+            there = code.add(code.times(number, along), code.times(deep, to_term))
             ends = [code.builder.sub(lines, line), code.builder.sub(count, term)]
             addresses = [code.at(start, source), code.at(target, there)]
-            with code.builder.if_else(along) as (terms, others):
+            with code.builder.if_else(terms_lie_together) as (terms, others):
                 with terms:  # lie side by side
                     arguments = [*addresses, matrix.line, ends[0], ends[1]]
                     _call(code, f"{name} of terms", arguments, step, piece, True, in_rows)
