@@ -36,6 +36,25 @@ def test_it_can_be_differentiated_twice() -> None:
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)
 
 
+def test_what_only_a_second_derivative_reads_is_made_for_it_and_not_kept() -> None:
+    cell, xs = LSTM(2, 5), torch.randn(4, 3, 2, requires_grad=True)
+    kept: list[tuple[int, ...]] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run(cell, xs)
+    assert (4, 3, 5) in kept  # a state
+    assert (4, 3, 20) not in kept  # what the gates get from the inputs
+    (slopes,) = torch.autograd.grad(run(cell, xs).sum(), xs, create_graph=True)
+    with torch.no_grad():
+        xs.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(slopes.sum(), xs)
+
+
 def test_frozen_parameters_get_no_gradient() -> None:
     cell = GRU(3, 5)
     cell.U_z.weight.requires_grad_(False)

@@ -3,7 +3,7 @@
 The parts around the loop are ordinary PyTorch with its autograd; for the loop see `loop`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,7 @@ from unrolled.backends.turned import cuts_backwards
 from unrolled.cell import Cell
 from unrolled.compiler import (
     RESET,
+    ROWS,
     Cache,
     Compiled,
     Piece,
@@ -27,7 +28,7 @@ from unrolled.compiler import (
 )
 from unrolled.errors import CaptureError
 from unrolled.kernels import Kernels
-from unrolled.loop import Loop
+from unrolled.loop import Again, Loop
 from unrolled.multiply import LINEAR
 from unrolled.operation import known
 
@@ -100,7 +101,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         if name in lowered.hoisted.reads or name in lowered.sunk.reads:
             given[name] = rows.packed(value.expand(rows.time, *value.shape))
     given |= lowered.fixed.run(given, rows.count)
-    given |= _hoisted(compiled, backend).run(given, rows.count)
+    hoisted = _hoisted(compiled, backend)
+    given |= hoisted.run(given, rows.count)
     loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
@@ -114,6 +116,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         {v.name: constants[v.name] for v in loop.program.constants},
         dict(zip(lowered.states, _flat(call.state), strict=True)),
         {v.name: given[to_loop(v.name)] for v in loop.program.fixed},
+        again=_again(hoisted, loop, rows, given),
     )
     given |= {name: after.packed(outputs[name]) for name, _ in lowered.program.outputs}
     ys = after.unpacked(lowered.sunk.run(given, after.count)["y"])
@@ -223,6 +226,21 @@ def _hoisted(compiled: Compiled, backend: str) -> Piece:
             found = piece.with_calls({torch.ops.aten.linear.default: LINEAR[rounded]})
             compiled.kernels["hoisted", rounded] = found
         return found
+
+
+def _again(hoisted: Piece, loop: Loop, rows: "_Rows", given: Mapping[str, Tensor]) -> Again | None:
+    """Say how those of the loop's inputs are made once more that its backward does not read."""
+    unread = frozenset(name for name in loop.kernels.unread if to_loop(name) in hoisted.gives)
+    if not unread:
+        return None
+    names = [name for name in hoisted.reads if name != ROWS]
+
+    def make(sources: Sequence[Tensor]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            made = hoisted.run(dict(zip(names, sources, strict=True)), rows.count)
+        return {name: rows.placed(made[to_loop(name)]) for name in unread}
+
+    return Again(unread, tuple(given[name] for name in names), make)
 
 
 def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:

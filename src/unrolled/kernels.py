@@ -32,6 +32,13 @@ class Kernels:
         """Where what is stored lies among the results of ``forward``."""
         return slice(len(self.programs["alone"].outputs), len(self.programs["forward"].outputs))
 
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The program's inputs that neither its backward nor the products behind that read."""
+        read = {value.name for value in self.training.backward.given}
+        read |= {name for g in self.training.gradients for name in (g.left, g.right)}
+        return frozenset(v.name for v in self.programs["alone"].inputs if v.name not in read)
+
     @property
     def rounded(self) -> bool | None:
         """Whether products in tiles round their factors, see `rounds`."""

@@ -5,7 +5,7 @@
 What is stored is a result like the others. So both can be differentiated again: by the interpreter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,20 @@ from unrolled.compiler import Program
 from unrolled.errors import BackendError
 from unrolled.gradients import Products
 from unrolled.kernels import Kernels, run_program
+
+
+@dataclass(frozen=True)
+class Again:
+    """How inputs of a loop are made once more that its backward does not read.
+
+    They need not be kept: only a derivative of the derivative reads them.
+    """
+
+    names: frozenset[str]
+    sources: tuple[Tensor, ...]
+    make: Callable[
+        [Sequence[Tensor]], Mapping[str, Tensor]
+    ]  # of the sources, inputs by their names
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,8 @@ class Loop:
         constants: Mapping[str, Tensor],
         states: Mapping[str, Tensor],
         fixed: Mapping[str, Tensor],
+        *,
+        again: Again | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Run the program; autograd follows where something needs a gradient.
 
@@ -48,6 +64,7 @@ class Loop:
             constants: (batch, width) each.
             states: before the first step, (batch, width) each.
             fixed: in the shapes that the program declares.
+            again: how those inputs can be made once more of which it is known; others are kept.
 
         Returns:
             The outputs, (time, batch, width) each, zero behind a sequence's end; and the states
@@ -58,7 +75,8 @@ class Loop:
         named = zip(groups, (inputs, constants, states, fixed), strict=True)
         given = [values[value.name] for group, values in named for value in group]
         if not is_traced(given[0]) and needs_gradient(given):
-            results = differentiable(self.kernels, self.time, self.lengths, self.reverse, given)
+            options = self.kernels, self.time, self.lengths, self.reverse
+            results = differentiable(*options, given, None if is_transformed() else again)
         else:
             results = call(self.kernels, "alone", self.time, self.lengths, self.reverse, given)
         names = [name for name, _ in program.outputs]
@@ -96,11 +114,12 @@ def differentiable(
     lengths: Tensor | None,
     reverse: bool,
     given: Sequence[Tensor],
+    again: Again | None = None,
 ) -> tuple[Tensor, ...]:
     """Run a program under autograd."""
     kernels.prepare("forward")  # what cannot run says so before it starts
     kernels.prepare("backward")
-    results = _apply(_Forward, kernels, time, lengths, reverse, *given)
+    results = _apply(_Forward, kernels, time, lengths, reverse, again, *given)
     stored = kernels.stored
     return (*results[: stored.start], *results[stored.stop :])
 
@@ -125,7 +144,10 @@ def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple
 
 
 class _Recurrence(torch.autograd.Function):
-    """What both directions share: they are given kernels, time, lengths, reverse, and tensors."""
+    """What both directions share: they are given kernels, time, lengths, reverse, and tensors.
+
+    The forward is given `Again` before the tensors.
+    """
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -146,28 +168,46 @@ class _Forward(_Recurrence):
 
     @staticmethod
     def forward(
-        kernels: Kernels, time: int, lengths: Tensor | None, reverse: bool, *given: Tensor
+        kernels: Kernels,
+        time: int,
+        lengths: Tensor | None,
+        reverse: bool,
+        again: Again | None,
+        *given: Tensor,
     ) -> tuple[Tensor, ...]:
         return _apart(call(kernels, "forward", time, lengths, reverse, given), given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.kernels, ctx.time, lengths, ctx.reverse, *given = inputs
+        ctx.kernels, ctx.time, lengths, ctx.reverse, again, *given = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(lengths, *given, *output[ctx.kernels.stored])
+        ctx.make = again.make if again else None
+        left_out = again.names if again else ()
+        names = [value.name for value in ctx.kernels.programs["alone"].given]
+        pairs = zip(names, given, strict=True)
+        kept = [None if name in left_out else tensor for name, tensor in pairs]
+        stored = output[ctx.kernels.stored]
+        ctx.save_for_backward(lengths, *kept, *stored, *(again.sources if again else ()))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         kernels, time, reverse = ctx.kernels, ctx.time, ctx.reverse
         lengths, *saved = ctx.saved_tensors
-        count = len(saved) - len(kernels.training.stored)
-        given, stored, needed = saved[:count], saved[count:], ctx.needs_input_grad[4:]
+        names = [value.name for value in kernels.programs["alone"].given]
+        given = dict(zip(names, saved, strict=False))
+        end = len(names) + len(kernels.training.stored)
+        stored, needed = saved[len(names) : end], ctx.needs_input_grad[5:]
         if any(gradient is not None for gradient in gradients[kernels.stored]):
             program = kernels.programs["forward"]
-            made = _by_autograd(program, given, gradients, time, lengths, reverse=reverse)
+            again = ctx.make(saved[end:]) if ctx.make else {}
+            for name, need in zip(names, needed, strict=True):
+                if name in again:
+                    given[name] = again[name].detach().requires_grad_(need)
+            whole = list(given.values())
+            made = _by_autograd(program, whole, gradients, time, lengths, reverse=reverse)
         else:
             made = _by_kernel(kernels, given, stored, gradients, needed, time, lengths, reverse)
-        return (None, None, None, None, *made)
+        return (None, None, None, None, None, *made)
 
 
 class _Backward(_Recurrence):
@@ -233,7 +273,7 @@ def _by_autograd(
 
 def _by_kernel(
     kernels: Kernels,
-    given: Sequence[Tensor],
+    own: Mapping[str, Tensor],
     stored: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     needed: Sequence[bool],
@@ -244,8 +284,7 @@ def _by_kernel(
     """Run the backward program, and the products over all steps that follow it."""
     forward, program = kernels.programs["alone"], kernels.programs["backward"]
     training, prefix = kernels.training, kernels.training.prefix
-    own = {value.name: tensor for value, tensor in zip(forward.given, given, strict=True)}
-    known = own | dict(zip(training.stored, stored, strict=True))
+    known = {**own, **dict(zip(training.stored, stored, strict=True))}
     like = own[forward.states[0].name]
     outputs, after = gradients[: kernels.stored.start], gradients[kernels.stored.stop :]
     for (name, value), gradient in zip(forward.outputs, outputs, strict=True):

@@ -17,7 +17,7 @@ from unrolled.compiler.lower import Lowered, lower
 from unrolled.compiler.memory import Training, kept_as, memory
 from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import Parts, partition
-from unrolled.compiler.piece import Piece, to_loop
+from unrolled.compiler.piece import ROWS, Piece, to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
@@ -188,6 +188,7 @@ def _compiled(
 
 __all__ = [
     "RESET",
+    "ROWS",
     "Cache",
     "Compiled",
     "Gradient",
