@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ from torch import Tensor
 from unrolled.backends.llvm import kernel as kernels
 from unrolled.backends.llvm import threads
 from unrolled.backends.llvm.kernel import Kernel, Results
-from unrolled.backends.llvm.target import targets
+from unrolled.backends.llvm.table import Table
+from unrolled.backends.llvm.target import ROUNDED, WHOLE, choose_target, targets, with_tiles
 from unrolled.compiler import compile_cell, train
 from unrolled.ir import Program, Type
 from unrolled.zoo import GRU, LSTM, GRUv3, LayerNormLSTM
 
 TARGETS = targets()
+
+IN_TILES = with_tiles(choose_target(), WHOLE)
 
 pytestmark = pytest.mark.skipif(
     threads.team_functions() is None, reason="threads here may not wait for each other"
@@ -85,6 +89,41 @@ def test_a_team_of_the_portable_width_gives_the_same_bits() -> None:
     kernel = Kernel(program, TARGETS["portable"])
     given: dict[str, Any] = arguments(program, 4, 2)
     assert same_bits(kernel(**given, time=4, threads=3), kernel(**given, time=4, threads=1))
+
+
+@pytest.mark.skipif(IN_TILES is None, reason="this machine does not multiply in tiles")
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("pieces", [ROUNDED, WHOLE], ids=["rounded", "whole"])
+def test_a_team_in_tiles_gives_the_same_bits(pieces: int, cell: str, backward: bool) -> None:
+    assert IN_TILES is not None
+    program = program_of(cell, backward=backward)
+    kernel = Kernel(program, replace(IN_TILES, pieces=pieces))
+    given: dict[str, Any] = arguments(program, 4, 50)
+    for lengths in (None, torch.arange(50) % 5):
+        given |= {"time": 4, "reverse": backward, "lengths": lengths}
+        alone = kernel(**given, threads=1)
+        for team in (2, 3):
+            assert same_bits(kernel(**given, threads=team), alone)
+
+
+@pytest.mark.skipif(IN_TILES is None, reason="this machine does not multiply in tiles")
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_threads_share_weights_that_no_cache_keeps(
+    backward: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert IN_TILES is not None
+    monkeypatch.setattr(kernels, "FEW_ROWS", 4)
+    kernel = Kernel(program_of("one nest", backward=backward), IN_TILES)
+    size = sum(p.bytes_in_tiles for own in kernel.layout.products.values() for p in own)
+    monkeypatch.setattr(kernels, "KEPT", size)
+    assert kernel.rows_in_tiles == 0
+    del kernel.rows_in_tiles
+    monkeypatch.setattr(kernels, "KEPT", size - 1)
+    assert kernel.rows_in_tiles == (48 if backward else 96)
+    table = Table(kernel.layout.slots)
+    assert kernel._team(table, kernel.rows_in_tiles, 2) == 2
+    assert kernel._team(table, kernel.rows_in_tiles + 1, 2) == 0
 
 
 Run = Callable[[int, int, int], None]

@@ -27,12 +27,18 @@ NEAR = 1 << 17
 WORTH_SHARING = 1 << 15
 """Weights that take longer to pack than it takes to wake a thread."""
 
-
 WORTH_WAITING = 1 << 12
 """Weights for each thread whose reading takes longer than a meeting of threads."""
 
 FEW_ROWS = 4
 """Rows for each thread up to which they run all rows together."""
+
+KEPT = 1 << 21
+"""Bytes of weights in tiles that stay in a core's cache from step to step."""
+
+ROWS_TOGETHER = {True: 96, False: 48}
+"""Rows, of all threads, up to which they run them together where more weights are in tiles than
+stay in a cache; by whether products widen: each thread cuts the operands of all rows for itself."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +141,22 @@ class Kernel:
         width += sum(value.type.width for value in self.program.inputs)
         return max(1, NEAR // (width * self.dtype.itemsize))
 
+    @cached_property
+    def rows_in_tiles(self) -> int:
+        """Rows of all threads up to which they share out the weights of tiles."""
+        own = [product for each in self.layout.products.values() for product in each]
+        if sum(product.bytes_in_tiles for product in own) <= KEPT:
+            return 0
+        units = sum(product.segments * product.width * len(product.factors) for product in own)
+        return ROWS_TOGETHER[units > sum(p.segments * p.terms for p in own)]
+
     def _team(self, table: Table, batch: int, threads: int) -> int:
         """Let threads share out the weights if there are few rows for each; give how many do."""
         functions = team_functions()
         team = min(threads, self.layout.packed_size // WORTH_WAITING)
-        if team < 2 or not 0 < batch <= threads * FEW_ROWS or functions is None:
+        if team < 2 or not 0 < batch <= max(threads * FEW_ROWS, self.rows_in_tiles):
+            return 0
+        if functions is None:
             return 0
         for slot, address in zip(("count threads", "yield"), functions, strict=True):
             table.set(slot, address)

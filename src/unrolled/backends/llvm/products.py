@@ -74,6 +74,11 @@ class Product:
         return self.depth * self.columns * self.lanes
 
     @property
+    def bytes_in_tiles(self) -> int:
+        """Bytes that the weights take in tiles: fewer than their room, where they are rounded."""
+        return 4 * self.segments * self.panels * self.pairs * self.columns * self.lanes
+
+    @property
     def panels(self) -> int:
         """Blocks of units in a segment."""
         return -(-self.width // (self.tile.vectors * self.lanes))
