@@ -102,7 +102,8 @@ class Cell(nn.Module):
             >>> {name: s.shape for name, s in Cell(h=4, c=2).initial_state(3).items()}
             {'h': torch.Size([3, 4]), 'c': torch.Size([3, 2])}
         """
-        like = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+        like = _first_float(self)
+        like = torch.empty(0) if like is None else like
         device, dtype = device or like.device, dtype or like.dtype
         return {
             name: torch.zeros(batch, *size, device=device, dtype=dtype)
@@ -203,6 +204,15 @@ def wrap(module: nn.Module, **states: int | Sequence[int]) -> Cell:
         f"{type(module).__name__} is not a Cell and its states are unknown: name them with their "
         f"sizes, as in wrap(module, h=64)"
     )
+
+
+def _first_float(module: nn.Module) -> Tensor | None:
+    """Give the first of `parameters()` that holds floats; looked for at every call."""
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.is_floating_point():
+            return parameter
+    children = (child for child in module._modules.values() if child is not None)
+    return next((found for found in map(_first_float, children) if found is not None), None)
 
 
 def _size(cell: str, name: str, size: int | Sequence[int]) -> tuple[int, ...]:

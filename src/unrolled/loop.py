@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unrolled.backends import interpret
-from unrolled.backends.tracing import is_traced, is_transformed
+from unrolled.backends.tracing import applied, is_traced, is_transformed
 from unrolled.compiler import Program
 from unrolled.errors import BackendError
 from unrolled.gradients import Products
@@ -119,7 +119,7 @@ def differentiable(
     """Run a program under autograd."""
     kernels.prepare("forward")  # what cannot run says so before it starts
     kernels.prepare("backward")
-    results = _apply(_Forward, kernels, time, lengths, reverse, again, *given)
+    results = applied(_Forward, kernels, time, lengths, reverse, again, *given)
     stored = kernels.stored
     return (*results[: stored.start], *results[stored.stop :])
 
@@ -132,15 +132,7 @@ def differentiable_backward(
     given: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     """Run its backward program under autograd."""
-    return _apply(_Backward, kernels, time, lengths, reverse, *given)
-
-
-def _apply(function: type[torch.autograd.Function], *arguments: object) -> tuple[Tensor, ...]:
-    """Apply a function; where nothing transforms it, without a look at its signature."""
-    apply = function.apply
-    if not is_transformed():
-        apply = super(torch.autograd.Function, function).apply  # pyright: ignore
-    return apply(*arguments)
+    return applied(_Backward, kernels, time, lengths, reverse, *given)
 
 
 class _Recurrence(torch.autograd.Function):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolled.backends import multiply_in_tiles
-from unrolled.backends.tracing import is_traced, is_transformed
+from unrolled.backends.tracing import applied, is_traced, is_transformed
 from unrolled.errors import BackendError
 
 WORTH_TILES = {True: 1 << 23, False: 1 << 26}
@@ -63,7 +63,7 @@ def _linear(xs: Tensor, weight: Tensor, bias: Tensor | None, *, rounded: bool) -
     plain = plain or any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (xs, weight))
     if plain or not _pays(xs, weight.shape[0], rounded):
         return torch.nn.functional.linear(xs, weight, bias)
-    made = _Linear.apply(xs, weight, rounded)
+    made = applied(_Linear, xs, weight, rounded)
     return made if bias is None else made + bias
 
 

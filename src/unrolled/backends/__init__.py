@@ -1,6 +1,7 @@
 """Backends: who runs a step over a sequence. One row each, and what "auto" takes."""
 
 import warnings
+from collections.abc import Callable
 from functools import cache, partial
 
 import torch
@@ -91,10 +92,15 @@ def multiply_in_tiles(left: Tensor, right: Tensor, *, rounded: bool) -> Tensor:
     Raises:
         BackendError: this machine has no such instructions.
     """
+    factors = (x if 1 in x.stride() else x.contiguous() for x in (left, right))
+    return _gemm(rounded)(*factors)
+
+
+@cache
+def _gemm(rounded: bool) -> Callable[[Tensor, Tensor], Tensor]:
     from unrolled.backends.llvm.gemm import gemm
 
-    factors = (x if 1 in x.stride() else x.contiguous() for x in (left, right))
-    return gemm(rounded)(*factors)
+    return gemm(rounded)
 
 
 BACKENDS: dict[str, Backend] = {

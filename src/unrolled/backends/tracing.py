@@ -4,7 +4,7 @@ What belongs to PyTorch's compiler is imported where it is at work: that takes m
 """
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,14 @@ def is_traced(tensor: Tensor) -> bool:
 def is_transformed() -> bool:
     """Tell whether a transform of `torch.func` is at work."""
     return torch._C._are_functorch_transforms_active()
+
+
+def applied(function: type[torch.autograd.Function], *arguments: object) -> Any:
+    """Apply a function; where nothing transforms it, without a look at its signature."""
+    apply = function.apply
+    if not is_transformed():
+        apply = super(torch.autograd.Function, function).apply  # pyright: ignore
+    return apply(*arguments)
 
 
 def is_differentiated_only() -> bool:

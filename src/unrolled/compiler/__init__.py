@@ -21,7 +21,7 @@ from unrolled.compiler.piece import ROWS, Piece, to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
-from unrolled.compiler.structure import Structure, trace
+from unrolled.compiler.structure import Structure, seal, trace
 from unrolled.compiler.unswap import unswap
 from unrolled.errors import CaptureError
 from unrolled.ir import Program
@@ -199,6 +199,7 @@ __all__ = [
     "is_apart",
     "kept_as",
     "run_apart",
+    "seal",
     "start_of",
     "state_of",
     "to_loop",

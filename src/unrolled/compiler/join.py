@@ -15,6 +15,9 @@ from unrolled.compiler.step import Step, insert, of_parameters, reached
 
 aten = torch.ops.aten
 
+TENSORS = {Tensor, nn.Parameter}
+"""Types of tensors that no tracer has wrapped."""
+
 
 def join(step: Step) -> Step:
     """Put linear maps of one value side by side, in the order in which they stand.
@@ -94,33 +97,39 @@ def side_by_side(pieces: list[Tensor]) -> Tensor:
         True
     """
     whole = pieces[0]._base
-    return whole if whole is not None and _is_cut_into(whole, pieces) else torch.cat(pieces)
+    if whole is not None and _is_cut_into(whole, pieces) and _follow(pieces, whole):
+        return whole
+    return torch.cat(pieces)
 
 
 def _is_cut_into(whole: Tensor, pieces: list[Tensor]) -> bool:
-    """Tell whether the pieces are all of a tensor in order, to autograd too."""
-    if any(type(piece) not in (Tensor, nn.Parameter) for piece in pieces):
+    """Tell whether the pieces are all of a tensor, in order."""
+    if not {*map(type, pieces)} <= TENSORS or torch._C._are_functorch_transforms_active():
         return False  # a tracer's
-    if torch._C._are_functorch_transforms_active():
-        return False
-    begin = whole.storage_offset()
+    begin, size = whole.storage_offset(), whole.shape[1:]
     for piece in pieces:
-        alike = piece._base is whole and piece.dtype == whole.dtype and _follows(piece, whole)
-        if not alike or piece.shape[1:] != whole.shape[1:] or piece.storage_offset() != begin:
+        if piece._base is not whole or piece.storage_offset() != begin or piece.shape[1:] != size:
             return False
         begin += piece.numel()
-    return whole.numel() == begin - whole.storage_offset() and all(
-        tensor.is_contiguous() for tensor in (whole, *pieces)
+    return (
+        whole.numel() == begin - whole.storage_offset()
+        and whole.is_contiguous()
+        and all(piece.is_contiguous() and piece.dtype == whole.dtype for piece in pieces)
     )
 
 
-def _follows(piece: Tensor, whole: Tensor) -> bool:
-    """Tell whether a gradient for a piece would be one for the whole."""
+def _follow(pieces: list[Tensor], whole: Tensor) -> bool:
+    """Tell whether gradients for the pieces would be one for the whole."""
     if not torch.is_grad_enabled():
         return True
-    if piece.grad_fn is None:
-        return not whole.requires_grad
-    source = piece.grad_fn.next_functions[0][0]
-    if whole.grad_fn is not None:
-        return source is whole.grad_fn
-    return getattr(source, "variable", None) is whole
+    for function in {piece.grad_fn for piece in pieces}:  # of one cut there is one
+        source = None if function is None else function.next_functions[0][0]
+        if function is None:
+            alike = not whole.requires_grad
+        elif whole.grad_fn is None:
+            alike = getattr(source, "variable", None) is whole
+        else:
+            alike = source is whole.grad_fn
+        if not alike:
+            return False
+    return True

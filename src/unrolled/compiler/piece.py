@@ -37,7 +37,7 @@ class Piece:
             given: every tensor that it reads.
             rows: how many rows those with rows have.
         """
-        found = self.module(*(rows if name == ROWS else given[name] for name in self.reads))
+        found = self.module.forward(*(rows if name == ROWS else given[name] for name in self.reads))
         return dict(zip(self.gives, found, strict=True))
 
     def with_calls(self, functions: "Mapping[object, Callable[..., Tensor]]") -> "Piece":

@@ -3,11 +3,12 @@
 import copy
 import pickle
 import types
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from operator import is_
+from itertools import chain, repeat
+from operator import attrgetter, is_, is_not, methodcaller
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -113,39 +114,56 @@ def _comparable(value: object) -> Hashable:
         return type(value), _Same(value)
 
 
+Tensors = Mapping[str, Tensor | None]
+Kind = tuple[torch.Size, torch.dtype, torch.device]
+
+KIND: Callable[[Tensor], Kind] = attrgetter("shape", "dtype", "device")
+
+_is_there = partial(is_not, None)
+
+
+def _keys(mappings: Sequence[Mapping[Any, object]]) -> list[object]:
+    """Give the keys of all, and how many each has."""
+    return [*map(len, mappings), *chain.from_iterable(mappings)]
+
+
+def _values(mappings: Sequence[Mapping[Any, Any]]) -> list[Any]:
+    return list(chain.from_iterable(map(methodcaller("values"), mappings)))
+
+
 class Trace:
     """A cell's structure, where its tensors are, and a quick look whether that is still so.
 
     The look is at the objects that the modules hold, and at the sizes and types of parameters and
     buffers and which of them are tied. `quick` is False where a module holds an object that could
-    change inside: its structure has to be made anew for every call.
+    change inside: its structure has to be made anew for every call. `sealed`: see `seal`.
     """
+
+    sealed = False
 
     def __init__(self, cell: nn.Module) -> None:
         self.structure, self.quick = structure(cell), True
-        self.kind, self.parts = type(cell), list[tuple[nn.Module, type]]()  # the cell is not kept
+        self.parts: list[nn.Module] = []  # of the cell, which is not kept itself
         self.empty: list[object] = []  # containers that hold nothing
-        self.filled: list[tuple[Mapping[Any, object], list[object], list[object]]] = []
-        self.owners: list[tuple[Tensors, list[str], list[Kind | None]]] = []
+        self.filled: list[Mapping[Any, object]] = []
+        self.owners: list[Tensors] = []
         self.places: dict[str, tuple[Tensors, str]] = {}
         self._module(cell, "")
-        self.ties = self._ties()
+        self.kinds = [type(cell), *map(type, self.parts)]
+        self.keys, self.values = _keys(self.filled), _values(self.filled)
+        self.tensors = self._tensors()
 
     def holds(self, cell: nn.Module) -> bool:
-        """Tell whether the structure of this cell is what it was."""
+        """Tell whether the structure of this cell is what it was.
+
+        Everything is looked at for every call, so no loop here is one of Python's own.
+        """
         return (
-            type(cell) is self.kind
-            and all(type(part) is kind for part, kind in self.parts)
+            [type(cell), *map(type, self.parts)] == self.kinds
             and not any(self.empty)
-            and all(
-                list(held) == keys and all(map(is_, held.values(), values))
-                for held, keys, values in self.filled
-            )
-            and all(
-                list(owner) == names and list(map(_kind, owner.values())) == kinds
-                for owner, names, kinds in self.owners
-            )
-            and self._ties() == self.ties
+            and _keys(self.filled) == self.keys
+            and all(map(is_, _values(self.filled), self.values))
+            and self._tensors() == self.tensors
         )
 
     def tensor(self, path: str) -> Tensor:
@@ -155,14 +173,17 @@ class Trace:
         assert found is not None
         return found
 
-    def _ties(self) -> list[int]:
-        """Number the tensors, those that are tied by the same number."""
-        seen: dict[int, int] = {}
-        return [
-            seen.setdefault(id(tensor), len(seen))
-            for owner, _, _ in self.owners
-            for tensor in owner.values()
-        ]
+    def _tensors(self) -> tuple[list[object], list[bool], list[Kind], list[int]]:
+        """Describe the tensors: names, which are None, the others' kinds, and which are tied."""
+        found = _values(self.owners)
+        there = list(filter(_is_there, found))
+        last = dict(zip(map(id, found), range(len(found)), strict=True))
+        return (
+            _keys(self.owners),
+            list(map(is_, found, repeat(None))),
+            list(map(KIND, there)),
+            list(map(last.__getitem__, map(id, found))),
+        )
 
     def _module(self, module: nn.Module, path: str) -> None:
         for name, value in vars(module).items():
@@ -171,11 +192,11 @@ class Trace:
         self._watch_dict(vars(module))
         self._watch_dict(module._modules)
         for owner in (module._parameters, module._buffers):
-            self.owners.append((owner, list(owner), list(map(_kind, owner.values()))))
+            self.owners.append(owner)
             self.places |= {f"{path}{name}": (owner, name) for name in owner}
         for name, child in module._modules.items():
             if child is not None:
-                self.parts.append((child, type(child)))
+                self.parts.append(child)
                 self._module(child, f"{path}{name}.")
 
     def _watch(self, value: object) -> None:
@@ -193,15 +214,7 @@ class Trace:
             self.quick = False
 
     def _watch_dict(self, held: Mapping[Any, object]) -> None:
-        self.filled.append((held, list(held), list(held.values())))
-
-
-Tensors = Mapping[str, Tensor | None]
-Kind = tuple[torch.Size, torch.dtype, torch.device]
-
-
-def _kind(tensor: Tensor | None) -> Kind | None:
-    return None if tensor is None else (tensor.shape, tensor.dtype, tensor.device)
+        self.filled.append(held)
 
 
 _TRACES: WeakKeyDictionary[nn.Module, Trace] = WeakKeyDictionary()
@@ -210,9 +223,17 @@ _TRACES: WeakKeyDictionary[nn.Module, Trace] = WeakKeyDictionary()
 def trace(cell: nn.Module) -> Trace:
     """Give the trace of a cell: the last one, if it still holds."""
     found = _TRACES.get(cell)
-    if found is None or not (found.quick and found.holds(cell)):
+    if found is None or not (found.sealed or (found.quick and found.holds(cell))):
         found = _TRACES[cell] = Trace(cell)
     return found
+
+
+def seal(cell: nn.Module) -> None:
+    """Promise that the structure of a cell will not change any more: nobody looks again.
+
+    Its tensors may still be replaced by others of their shapes, types and devices.
+    """
+    trace(cell).sealed = True
 
 
 def skeleton(cell: Cell) -> Cell:

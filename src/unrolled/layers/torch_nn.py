@@ -29,7 +29,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled import zoo
 from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
-from unrolled.compiler import run_apart
+from unrolled.compiler import run_apart, seal
 from unrolled.layers.ragged import pack, unpack
 from unrolled.recurrence import unroll
 
@@ -131,7 +131,7 @@ class _DropIn(nn.RNNBase):
             xs = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             if self.training and self.dropout and layer < self.num_layers - 1:
                 xs = drop(xs)
-        return xs, tuple(torch.stack([last[name] for last in lasts]) for name in lasts[0])
+        return xs, tuple(_stack([last[name] for last in lasts]) for name in lasts[0])
 
     def _weights(self) -> dict[str, Any]:
         """Give the parameters, or what a parametrization makes of them, by their names."""
@@ -248,7 +248,7 @@ def _refuse_projection(kwargs: Mapping[str, Any]) -> None:
         raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
 
 
-class _Template(nn.Module):
+class _Template:
     """A cell without values: it is lent a layer's matrices for the length of one call.
 
     One stands for all layers of its sizes, outside of their modules: what a backend learns about
@@ -257,15 +257,14 @@ class _Template(nn.Module):
     """
 
     def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
-        super().__init__()
-        self.cell, self.gates, self.lock = cell, gates, RLock()
+        self.cell, self.gates, self.lock, self.sealed = cell, gates, RLock(), False
         self.places = {
             f"{path}.{name}": (module._parameters, name)
             for path, module in cell.named_modules()
             for name in module._parameters
         }
 
-    def forward(
+    def run(
         self,
         xs: Tensor,
         hidden: Hidden | None = None,
@@ -274,6 +273,7 @@ class _Template(nn.Module):
         reverse: bool,
         backend: str,
     ) -> tuple[Tensor, State]:
+        """Run the cell by what it is lent."""
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
         return unroll(self.cell, xs, state, lengths=lengths, reverse=reverse, backend=backend)
 
@@ -284,6 +284,9 @@ class _Template(nn.Module):
             kept = {name: owner[symbol] for name, (owner, symbol) in self.places.items()}
             try:
                 self._hand_out(self._cut(named))
+                if not self.sealed:
+                    seal(self.cell)
+                    self.sealed = True
                 yield
             finally:
                 self._hand_out(kept)
@@ -313,13 +316,19 @@ def _run_lent(
 ) -> tuple[Tensor, State]:
     """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
-    template = _template(kind, bias, int(inputs), *sizes)
+    types = tuple((weight.dtype, weight.device) for weight in named.values())
+    template = _template(kind, bias, (int(inputs), *sizes), types)
     with template.lent(named):
-        return template(xs, **given)
+        return template.run(xs, **given)
 
 
 @cache
-def _template(kind: str, bias: bool, *sizes: int) -> _Template:
+def _template(
+    kind: str,
+    bias: bool,
+    sizes: tuple[int, ...],
+    types: tuple[tuple[torch.dtype, torch.device], ...],
+) -> _Template:
     make, gates = CELLS[kind]
 
     def made() -> _Template:
@@ -327,6 +336,10 @@ def _template(kind: str, bias: bool, *sizes: int) -> _Template:
             return _Template(make(*sizes, bias=bias), gates)
 
     return run_apart(made)  # an export that is going on would hold how its numbers are drawn
+
+
+def _stack(states: list[Tensor]) -> Tensor:
+    return states[0][None] if len(states) == 1 else torch.stack(states)
 
 
 def _hidden(hx: Any) -> Hidden:

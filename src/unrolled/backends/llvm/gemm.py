@@ -9,7 +9,7 @@ matrix as tiles into its second cache, and panel by panel the right one into its
 multiplies them as a kernel does in the loop. Nothing is packed for others, and nobody waits.
 """
 
-from functools import cache, partial
+from functools import partial
 from math import ceil
 
 import torch
@@ -112,7 +112,6 @@ def room_size(pieces: int) -> int:
     return (MOST + PANEL * TILE_ROWS) * MORE_TERMS // 2 * pieces
 
 
-@cache
 def gemm(rounded: bool) -> Gemm:
     """Give what multiplies in tiles, factors rounded or whole; compiled or found compiled.
 
