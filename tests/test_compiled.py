@@ -230,8 +230,8 @@ def test_many_rows_are_run_as_few_are(
     lengths, resets = torch.arange(batch) % 6 if ragged else None, torch.rand(5, batch) < 0.2
     results = []
     for backend_of_one, many in ((backend, batch), (backend, batch + 1), ("eager", 1)):
-        inside = {False: (many / torch.get_num_threads(), 64)}
-        monkeypatch.setattr(compiled, "INSIDE", inside)
+        rows = many / torch.get_num_threads()
+        monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((rows, 64),)))
         ys, last, states = unroll(
             cell, xs, lengths=lengths, resets=resets, backend=backend_of_one, return_states=True
         )
@@ -242,8 +242,19 @@ def test_many_rows_are_run_as_few_are(
         torch.testing.assert_close(found, results[2])
 
 
+@pytest.mark.parametrize(("rows", "numbers"), [(0, 0), (1, 0), (2, 8), (3, 8), (4, 64), (9, 64)])
+def test_more_rows_take_wider_inputs_into_the_loop(
+    rows: int, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {(None, False): ((4, 64), (2, 8)), (None, True): ((1, 5),)}
+    monkeypatch.setattr(compiled, "INSIDE", table)
+    with torch.no_grad():
+        assert compiled._inside("interpreter", rows * torch.get_num_threads()) == numbers
+    assert compiled._inside("interpreter", rows * torch.get_num_threads()) == 5 * (rows > 0)
+
+
 def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "INSIDE", {False: (0, 64)})
+    monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((0, 64),)))
     cell = LSTM(2, 2).double()
     xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)

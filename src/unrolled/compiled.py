@@ -35,14 +35,21 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
-INSIDE = {False: (16, 64), True: (2, 1024)}
+INSIDE = {
+    (None, False): ((16, 64),),
+    (None, True): ((16, 64),),
+    (False, False): ((8, 256), (16, 1024)),
+    (False, True): ((8, 64), (64, 1024)),
+    (True, False): ((2, 1024),),
+    (True, True): ((2, 1024),),
+}
 """From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by whether factors are rounded. For fewer rows it costs more to
-read a matrix than what is done with it. Products of rounded factors cost less than to write and to
-read what they give."""
+to how many numbers of an input; by how products in tiles are (see `rounds`) and whether autograd
+follows. For fewer rows it costs more to read a matrix than what is done with it. Products in tiles
+cost less than to write and to read what they give; but what a backward needs is written as well,
+and passes through the same cache."""
 
-
-MANY = 16
+MANY = 8
 """From how many rows for each thread on factors of float32 are cut into pieces for tiles. For fewer
 it takes longer to read three pieces of a matrix than what is done with them."""
 
@@ -68,6 +75,12 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
     return _run_programs(step, call, backend)
 
 
+def _inside(backend: str, batch: int) -> int:
+    """Give up to how many numbers of an input products with it are in the loop."""
+    rows = INSIDE[rounds(backend), torch.is_grad_enabled()]
+    return max((n for least, n in rows if batch >= least * torch.get_num_threads()), default=0)
+
+
 def _in_own_type(call: Call) -> Call:
     """Give all numbers of a call in the type of the cell's states."""
 
@@ -89,9 +102,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     batch = call.xs.shape[1]
     if not is_traced(call.xs) and batch >= MANY * torch.get_num_threads():
         backend = in_tiles(backend, rounded=False)
-    least, numbers = INSIDE[bool(rounds(backend))]
-    if not is_traced(call.xs) and batch >= least * torch.get_num_threads():
-        compiled = compiled.for_many_rows(numbers)
+    if not is_traced(call.xs):
+        compiled = compiled.for_many_rows(_inside(backend, batch))
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros

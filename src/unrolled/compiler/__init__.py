@@ -43,8 +43,10 @@ class Compiled:
         """Give the same for batches of many rows: products of narrow inputs are in the loop.
 
         Args:
-            products: the most numbers of such an input.
+            products: the most numbers of such an input; 0: there are none.
         """
+        if not products:
+            return self
         with self.lock:
             if products not in self.others:
                 self.others[products] = self._for_many_rows(products)

@@ -108,22 +108,20 @@ def test_a_team_in_tiles_gives_the_same_bits(pieces: int, cell: str, backward: b
 
 
 @pytest.mark.skipif(IN_TILES is None, reason="this machine does not multiply in tiles")
-@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-def test_threads_share_weights_that_no_cache_keeps(
-    backward: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("more", "rows"), [((), 0), ((0,), 16), ((0, 0), 48), ((0, 1), 16)])
+def test_threads_share_weights_in_tiles_that_caches_do_not_keep(
+    more: tuple[int, ...], rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert IN_TILES is not None
     monkeypatch.setattr(kernels, "FEW_ROWS", 4)
-    kernel = Kernel(program_of("one nest", backward=backward), IN_TILES)
+    kernel = Kernel(program_of("one nest"), IN_TILES)
     size = sum(p.bytes_in_tiles for own in kernel.layout.products.values() for p in own)
-    monkeypatch.setattr(kernels, "KEPT", size)
-    assert kernel.rows_in_tiles == 0
-    del kernel.rows_in_tiles
-    monkeypatch.setattr(kernels, "KEPT", size - 1)
-    assert kernel.rows_in_tiles == (48 if backward else 96)
-    table = Table(kernel.layout.slots)
-    assert kernel._team(table, kernel.rows_in_tiles, 2) == 2
-    assert kernel._team(table, kernel.rows_in_tiles + 1, 2) == 0
+    table = tuple((size - 1 + n, r) for n, r in zip(more, (16, 48), strict=False))
+    monkeypatch.setattr(kernels, "ROWS_TOGETHER", {True: table, False: ()})  # an LSTM's widen
+    assert kernel.rows_in_tiles == rows
+    slots = Table(kernel.layout.slots)
+    assert kernel._team(slots, max(rows, 8), 2) == 2
+    assert kernel._team(slots, max(rows, 8) + 1, 2) == 0
 
 
 Run = Callable[[int, int, int], None]

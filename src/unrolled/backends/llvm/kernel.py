@@ -33,12 +33,13 @@ WORTH_WAITING = 1 << 12
 FEW_ROWS = 4
 """Rows for each thread up to which they run all rows together."""
 
-KEPT = 1 << 21
-"""Bytes of weights in tiles that stay in a core's cache from step to step."""
-
-ROWS_TOGETHER = {True: 96, False: 48}
-"""Rows, of all threads, up to which they run them together where more weights are in tiles than
-stay in a cache; by whether products widen: each thread cuts the operands of all rows for itself."""
+ROWS_TOGETHER = {
+    True: ((1 << 18, 16), (1 << 21, 96)),
+    False: ((1 << 20, 16), (1 << 21, 48)),
+}
+"""From how many bytes of weights in tiles on threads run all rows together, up to so many rows of
+all threads: one tile of them, or more where a core's cache does not keep the weights. By whether
+products widen: each thread cuts the operands of all rows for itself."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,10 @@ class Kernel:
     def rows_in_tiles(self) -> int:
         """Rows of all threads up to which they share out the weights of tiles."""
         own = [product for each in self.layout.products.values() for product in each]
-        if sum(product.bytes_in_tiles for product in own) <= KEPT:
-            return 0
+        size = sum(product.bytes_in_tiles for product in own)
         units = sum(product.segments * product.width * len(product.factors) for product in own)
-        return ROWS_TOGETHER[units > sum(p.segments * p.terms for p in own)]
+        widen = units > sum(product.segments * product.terms for product in own)
+        return max((rows for least, rows in ROWS_TOGETHER[widen] if size > least), default=0)
 
     def _team(self, table: Table, batch: int, threads: int) -> int:
         """Let threads share out the weights if there are few rows for each; give how many do."""
