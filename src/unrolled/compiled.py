@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Result, in_tiles, rounds
+from unrolled.backends import Call, Result, in_tiles, rounds, rounds_around
 from unrolled.backends.call import Step
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
@@ -228,8 +228,8 @@ class _Rows:
 
 
 def _hoisted(compiled: Compiled, backend: str) -> Piece:
-    """Give what comes before the loop, with products as the loop has them."""
-    piece, rounded = compiled.lowered.hoisted, rounds(backend)
+    """Give what comes before the loop, with products in tiles where they pay."""
+    piece, rounded = compiled.lowered.hoisted, rounds_around(backend)
     if rounded is None or compiled.captured.dtype != torch.float32:
         return piece
     with compiled.lock:

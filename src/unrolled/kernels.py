@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, Kernel, rounds
+from unrolled.backends import COMPILERS, Kernel, rounds_around
 from unrolled.compiler import Program, Training
 
 
@@ -41,8 +41,8 @@ class Kernels:
 
     @property
     def rounded(self) -> bool | None:
-        """Whether products in tiles round their factors, see `rounds`."""
-        return rounds(self.backend) if self.programs["alone"].dtype == "float32" else None
+        """Whether products around the loop round their factors, see `rounds_around`."""
+        return rounds_around(self.backend) if self.programs["alone"].dtype == "float32" else None
 
     @cached_property
     def text(self) -> str:

@@ -78,6 +78,17 @@ def rounds(compiler: str) -> bool | None:
     return None
 
 
+def rounds_around(compiler: str) -> bool | None:
+    """Tell the same of products around its loops: they may be in tiles where the loops are not.
+
+    Example:
+        >>> rounds_around("interpreter") is None
+        True
+    """
+    whole = in_tiles(compiler, rounded=False) != compiler
+    return False if whole else rounds(compiler)
+
+
 def multiply_in_tiles(left: Tensor, right: Tensor, *, rounded: bool) -> Tensor:
     """Multiply two matrices of float32 on a processor for which `in_tiles` has an answer.
 
@@ -192,4 +203,5 @@ __all__ = [
     "interpret",
     "multiply_in_tiles",
     "rounds",
+    "rounds_around",
 ]
