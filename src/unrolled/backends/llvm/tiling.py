@@ -55,27 +55,40 @@ def cut_lines(
     name = f"cut {'rows' if in_rows else 'columns'}"
     terms_lie_together = code.equal(matrix.term, 1)
 
-    def tiles(line: Value, _: list[Value]) -> list[Value]:
-        def tile(term: Value, _: list[Value]) -> list[Value]:
-            source = code.add(code.times(line, matrix.line), code.times(term, matrix.term))
-            number = code.builder.udiv(line, code.index(TILE_ROWS))
-            deep = code.builder.udiv(term, code.index(2 * TILE_ROWS))
-            there = code.add(code.times(number, along), code.times(deep, to_term))
-            ends = [code.builder.sub(lines, line), code.builder.sub(count, term)]
-            addresses = [code.at(start, source), code.at(target, there)]
-            with code.builder.if_else(terms_lie_together) as (terms, others):
-                with terms:  # lie side by side
-                    arguments = [*addresses, matrix.line, ends[0], ends[1]]
-                    _call(code, f"{name} of terms", arguments, step, piece, True, in_rows)
-                with others:
-                    arguments = [*addresses, matrix.term, ends[1], ends[0]]
-                    _call(code, f"{name} of lines", arguments, step, piece, False, in_rows)
+    def tile(line: Value, term: Value, *, terms: bool) -> None:
+        source = code.add(code.times(line, matrix.line), code.times(term, matrix.term))
+        number = code.builder.udiv(line, code.index(TILE_ROWS))
+        deep = code.builder.udiv(term, code.index(2 * TILE_ROWS))
+        there = code.add(code.times(number, along), code.times(deep, to_term))
+        addresses = [code.at(start, source), code.at(target, there)]
+        ends = [code.builder.sub(lines, line), code.builder.sub(count, term)]
+        arguments = [*addresses, matrix.line, *ends]
+        if not terms:
+            arguments = [*addresses, matrix.term, *reversed(ends)]
+        kind = f"{name} of {'terms' if terms else 'lines'}"
+        _call(code, kind, arguments, step, piece, terms, in_rows)
+
+    def along_terms(line: Value, _: list[Value]) -> list[Value]:
+        def inner(term: Value, _: list[Value]) -> list[Value]:
+            tile(line, term, terms=True)
             return []
 
-        code.loop(0, count, tile, step=2 * TILE_ROWS)
+        code.loop(0, count, inner, step=2 * TILE_ROWS)
         return []
 
-    code.loop(0, lines, tiles, step=TILE_ROWS)
+    def along_lines(term: Value, _: list[Value]) -> list[Value]:
+        def inner(line: Value, _: list[Value]) -> list[Value]:
+            tile(line, term, terms=False)
+            return []
+
+        code.loop(0, lines, inner, step=TILE_ROWS)
+        return []
+
+    with code.builder.if_else(terms_lie_together) as (terms, others):  # read memory as it lies
+        with terms:
+            code.loop(0, lines, along_terms, step=TILE_ROWS)
+        with others:
+            code.loop(0, count, along_lines, step=2 * TILE_ROWS)
 
 
 def _call(
