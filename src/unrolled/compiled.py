@@ -35,19 +35,11 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
-INSIDE = {
-    (None, False): ((16, 64),),
-    (None, True): ((16, 64),),
-    (False, False): ((8, 256), (16, 1024)),
-    (False, True): ((8, 64), (64, 1024)),
-    (True, False): ((2, 1024),),
-    (True, True): ((2, 1024),),
-}
+INSIDE = {None: ((16, 64),), False: ((8, 256), (16, 1024)), True: ((2, 1024),)}
 """From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by how products in tiles are (see `rounds`) and whether autograd
-follows. For fewer rows it costs more to read a matrix than what is done with it. Products in tiles
-cost less than to write and to read what they give; but what a backward needs is written as well,
-and passes through the same cache."""
+to how many numbers of an input; by how products in tiles are, see `rounds`. For fewer rows it costs
+more to read a matrix than what is done with it. Products in tiles cost less than to write and to
+read what they give: the more so where other work has taken the caches since."""
 
 MANY = 8
 """From how many rows for each thread on factors of float32 are cut into pieces for tiles. For fewer
@@ -77,7 +69,7 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
 
 def _inside(backend: str, batch: int) -> int:
     """Give up to how many numbers of an input products with it are in the loop."""
-    rows = INSIDE[rounds(backend), torch.is_grad_enabled()]
+    rows = INSIDE[rounds(backend)]
     return max((n for least, n in rows if batch >= least * torch.get_num_threads()), default=0)
 
 
