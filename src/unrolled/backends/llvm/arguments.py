@@ -23,6 +23,7 @@ CONTROL = (
     "end",  # pointer: the step behind each row's last
     "time",  # steps
     "batch",  # rows
+    "past caches",  # whether outputs are written past the caches
     "output step",  # rows from a step of the outputs to the next: the batch, negative if reversed
     "packed",  # pointer: weights as the matmuls read them
     "buffers",  # pointer: rows that lie between nests, and states

@@ -166,6 +166,19 @@ class Code:
             [vector, address, ir.Constant(ir.IntType(32), self.float.bytes), mask],
         )
 
+    def store_past_caches(self, vector: Value, address: Value) -> None:
+        """Store a whole vector where one begins in memory, without a look at what was there.
+
+        Others see it after the next `fence`.
+        """
+        stored = self.builder.store(vector, address, align=self.target.vector_bytes)
+        one = self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", one)
+
+    def fence(self) -> None:
+        """Let others see all that was stored."""
+        self.builder.fence("seq_cst")
+
     def fill(self, address: Value, width: int) -> None:
         """Store zeros."""
         zero = self.constant(0.0)

@@ -84,6 +84,7 @@ def _write_run(code: Code, arguments: Arguments) -> None:
     code.repeat(some_left, body, [ticket])
     if arguments.layout.pieces_width:
         release_tiles(code)
+    code.fence()
     code.finish()
 
 

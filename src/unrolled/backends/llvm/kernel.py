@@ -30,6 +30,10 @@ WORTH_SHARING = 1 << 15
 WORTH_WAITING = 1 << 12
 """Weights for each thread whose reading takes longer than a meeting of threads."""
 
+PAST_CACHES = 16, 1 << 22
+"""Rows, and bytes of all outputs, from which on these are written past the caches: these would not
+keep them until they are read, and would read from memory first what is written over."""
+
 FEW_ROWS = 4
 """Rows for each thread up to which they run all rows together."""
 
@@ -199,6 +203,8 @@ class Kernel:
             if extra:
                 before[carried[name]] = room[1:] if reverse else room[:time]
         table.set("output step", -batch if reverse else batch)
+        size = time * batch * sum(self.layout.outputs.values()) * self.dtype.itemsize
+        table.set("past caches", int(batch >= PAST_CACHES[0] and size >= PAST_CACHES[1]))
         outputs |= {name: before[state] for name, state in self.plan.before.items()}
         return outputs, before
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Arguments, Rows, address
 from unrolled.backends.llvm.matmul import write_tile
-from unrolled.backends.llvm.plan import Home, Nest, Window, operand_windows, place_of_rows
+from unrolled.backends.llvm.plan import Home, Nest, Place, Window, operand_windows, place_of_rows
 from unrolled.backends.llvm.pointwise import POINTWISE
 from unrolled.backends.llvm.products import TILE_ROWS, Product
 from unrolled.backends.llvm.reductions import write_reduction
@@ -293,13 +293,35 @@ def write_spots(scene: Scene, spots: Sequence[Spot]) -> None:
         for spot, own in zip(spots, values, strict=True):
             if window not in own:
                 own[window] = _window(scene, spot, window, own)
+    past, near = [], []
     for store in scene.nest.stores:
         for spot, own in zip(spots, values, strict=True):
             value = own[store.window]
             if value.type == code.mask_type:
                 value = code.builder.select(value, code.constant(1.0), code.constant(0.0))
             start = address(code, scene.homes, store.place, spot.row)
-            code.store(value, code.at(start, spot.unit), spot.mask)
+            there = past if spot.mask is None and is_left_alone(scene, store.place) else near
+            there.append((value, code.at(start, spot.unit), spot.mask))
+    for stored in near:
+        code.store(*stored)
+    if not past:
+        return
+    many = code.less(0, scene.arguments.numbers["past caches"])
+    with code.builder.if_else(many) as (large, small):
+        with large:
+            for value, there, _ in past:
+                code.store_past_caches(value, there)
+        with small:
+            for value, there, _ in past:
+                code.store(value, there)
+
+
+def is_left_alone(scene: Scene, place: Place) -> bool:
+    """Tell whether a place of an output is in no vector with another and not read in the loop."""
+    layout, lanes = scene.arguments.layout, scene.code.lanes
+    if place.home.kind != "output" or place.home in scene.arguments.read:
+        return False
+    return layout.outputs[place.home.name] % lanes == 0 == place.offset % lanes
 
 
 def _window(scene: Scene, spot: Spot, window: Window, values: dict[Window, Value]) -> Value:
