@@ -36,6 +36,21 @@ def test_it_can_be_differentiated_twice() -> None:
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)
 
 
+@pytest.mark.parametrize("backend", ["interpreter", "llvm"])
+@pytest.mark.parametrize("wrt", ["xs", "W", "U"])
+def test_the_third_derivative_is_that_of_the_loop(backend: str, wrt: str) -> None:
+    cell, xs = GRU(2, 3).double(), torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    leaf = {"xs": xs, "W": cell.W_z.weight, "U": cell.U_z.weight}[wrt]
+    found = []
+    for name in (backend, "eager"):
+        slopes = [unroll(cell, xs, lengths=[3, 2], backend=name)[0]]
+        for order in range(3):
+            (slope,) = torch.autograd.grad(slopes[-1].square().sum(), leaf, create_graph=order < 2)
+            slopes.append(slope)
+        found.append([slope.detach() for slope in slopes])
+    torch.testing.assert_close(*found)
+
+
 def test_what_only_a_second_derivative_reads_is_made_for_it_and_not_kept() -> None:
     cell, xs = LSTM(2, 5), torch.randn(4, 3, 2, requires_grad=True)
     kept: list[tuple[int, ...]] = []
@@ -53,6 +68,16 @@ def test_what_only_a_second_derivative_reads_is_made_for_it_and_not_kept() -> No
         xs.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(slopes.sum(), xs)
+
+
+def test_an_input_may_change_before_the_backward_where_nothing_of_it_is_wanted() -> None:
+    cell, xs = GRU(3, 5), torch.randn(4, 2, 3)
+    for name, parameter in cell.named_parameters():
+        parameter.requires_grad_(name.startswith("U"))
+    expected = torch.autograd.grad(run(cell, xs).sum(), cell.U_n.weight)
+    ys = run(cell, xs)
+    xs.zero_()
+    torch.testing.assert_close(torch.autograd.grad(ys.sum(), cell.U_n.weight), expected)
 
 
 def test_frozen_parameters_get_no_gradient() -> None:

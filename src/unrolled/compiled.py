@@ -234,13 +234,14 @@ def _hoisted(compiled: Compiled, backend: str) -> Piece:
 
 def _again(hoisted: Piece, loop: Loop, rows: "_Rows", given: Mapping[str, Tensor]) -> Again | None:
     """Say how those of the loop's inputs are made once more that its backward does not read."""
-    unread = frozenset(name for name in loop.kernels.unread if to_loop(name) in hoisted.gives)
+    gives = (name for name in loop.kernels.unread if to_loop(name) in hoisted.gives)
+    unread = frozenset(name for name in gives if given[to_loop(name)].requires_grad)
     if not unread:
         return None
     names = [name for name in hoisted.reads if name != ROWS]
 
     def make(sources: Sequence[Tensor]) -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.autocast(sources[0].device.type, enabled=False):
             made = hoisted.run(dict(zip(names, sources, strict=True)), rows.count)
         return {name: rows.placed(made[to_loop(name)]) for name in unread}
 

@@ -24,14 +24,13 @@ from unrolled.kernels import Kernels, run_program
 class Again:
     """How inputs of a loop are made once more that its backward does not read.
 
-    They need not be kept: only a derivative of the derivative reads them.
+    They need not be kept: only a derivative of the derivative reads them. `make` gives them, by
+    their names, from the sources.
     """
 
     names: frozenset[str]
     sources: tuple[Tensor, ...]
-    make: Callable[
-        [Sequence[Tensor]], Mapping[str, Tensor]
-    ]  # of the sources, inputs by their names
+    make: Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -194,12 +193,14 @@ class _Forward(_Recurrence):
             again = ctx.make(saved[end:]) if ctx.make else {}
             for name, need in zip(names, needed, strict=True):
                 if name in again:
-                    given[name] = again[name].detach().requires_grad_(need)
+                    made = again[name]  # followed if there is to be a third derivative
+                    followed = made.requires_grad
+                    given[name] = made if followed else made.detach().requires_grad_(need)
             whole = list(given.values())
-            made = _by_autograd(program, whole, gradients, time, lengths, reverse=reverse)
+            found = _by_autograd(program, whole, gradients, time, lengths, reverse=reverse)
         else:
-            made = _by_kernel(kernels, given, stored, gradients, needed, time, lengths, reverse)
-        return (None, None, None, None, None, *made)
+            found = _by_kernel(kernels, given, stored, gradients, needed, time, lengths, reverse)
+        return (None, None, None, None, None, *found)
 
 
 class _Backward(_Recurrence):
@@ -246,7 +247,7 @@ def _by_autograd(
 ) -> list[Tensor | None]:
     """Run a program in PyTorch, and differentiate that."""
     again = torch.is_grad_enabled()  # someone will differentiate once more
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast(given[0].device.type, enabled=False):
         # Under names of their own: that one was computed from another is no matter of this loop.
         own = [tensor.view_as(tensor) for tensor in given]
         results = run_program(interpret(program), program, own, time, lengths, reverse)

@@ -251,6 +251,17 @@ def test_packed_sequences_that_torch_refuses_are_refused(kind, features, batch):
             layer(packed, (hx, hx) if kind == "LSTM" else hx)
 
 
+def test_last_states_have_memory_of_their_own() -> None:
+    layer, xs, first = ours.GRU(3, 5), torch.randn(4, 2, 3), torch.ones(1, 2, 5)
+    ys, last = layer(xs, first)
+    last.detach_()  # as between the stretches of truncated backpropagation
+    last.zero_()
+    assert ys[-1].abs().min() > 0
+    ys.sum().backward()
+    layer(xs[:0], first)[1].zero_()
+    assert torch.equal(first, torch.ones(1, 2, 5))
+
+
 def test_the_backend_is_the_one_that_the_module_names():
     _, mine = pair("GRU")
     mine.backend = "abacus"

@@ -40,7 +40,7 @@ class Compiled:
     lock: RLock = field(default_factory=RLock)
 
     def for_many_rows(self, products: int) -> "Compiled":
-        """Give the same for batches of many rows: products of narrow inputs are in the loop.
+        """Give the same for batches of many rows: products of inputs are in the loop.
 
         Args:
             products: the most numbers of such an input; 0: there are none.

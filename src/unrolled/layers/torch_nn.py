@@ -131,7 +131,7 @@ class _DropIn(nn.RNNBase):
             xs = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             if self.training and self.dropout and layer < self.num_layers - 1:
                 xs = drop(xs)
-        return xs, tuple(_stack([last[name] for last in lasts]) for name in lasts[0])
+        return xs, tuple(torch.stack([last[name] for last in lasts]) for name in lasts[0])
 
     def _weights(self) -> dict[str, Any]:
         """Give the parameters, or what a parametrization makes of them, by their names."""
@@ -257,7 +257,7 @@ class _Template:
     """
 
     def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
-        self.cell, self.gates, self.lock, self.sealed = cell, gates, RLock(), False
+        self.cell, self.gates, self.lock = cell, gates, RLock()
         self.places = {
             f"{path}.{name}": (module._parameters, name)
             for path, module in cell.named_modules()
@@ -284,9 +284,7 @@ class _Template:
             kept = {name: owner[symbol] for name, (owner, symbol) in self.places.items()}
             try:
                 self._hand_out(self._cut(named))
-                if not self.sealed:
-                    seal(self.cell)
-                    self.sealed = True
+                seal(self.cell)
                 yield
             finally:
                 self._hand_out(kept)
@@ -336,10 +334,6 @@ def _template(
             return _Template(make(*sizes, bias=bias), gates)
 
     return run_apart(made)  # an export that is going on would hold how its numbers are drawn
-
-
-def _stack(states: list[Tensor]) -> Tensor:
-    return states[0][None] if len(states) == 1 else torch.stack(states)
 
 
 def _hidden(hx: Any) -> Hidden:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from unrolled.backends import multiply_in_tiles
-from unrolled.backends.llvm.gemm import MOST, TERMS
+from unrolled.backends.llvm.gemm import MORE_TERMS, MOST, TERMS
 from unrolled.backends.llvm.target import ROUNDED, choose_target, with_tiles
 
 pytestmark = pytest.mark.skipif(
@@ -18,6 +18,7 @@ SHAPES = [
     (16, 32, 32),
     (33, 65, 31),
     (40, 2 * TERMS + 3, 70),
+    (40, 2 * MORE_TERMS + 3, 70),  # fewer terms at once
     (MOST + 33, 40, MOST + 1),
     (3, 0, 4),
     (0, 3, 4),

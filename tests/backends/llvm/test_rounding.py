@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled import LSTM, unroll, zoo
-from unrolled.backends import IN_TILES, in_tiles, rounds
+from unrolled.backends import IN_TILES, in_tiles, rounds, rounds_around
 from unrolled.backends.llvm.kernel import Kernel, compile_program
 from unrolled.backends.llvm.target import ROUNDED, choose_target, with_tiles
 from unrolled.ir import Program, parse, verify
@@ -149,7 +149,11 @@ def test_who_multiplies_in_tiles_has_a_row_of_its_own() -> None:
         found = in_tiles("llvm", rounded=rounded)
         assert found == (IN_TILES["llvm", rounded] if TILES else "llvm")
         assert rounds(found) is (rounded if TILES else None)
+        assert rounds_around(found) is (rounded if TILES else None)
         assert in_tiles("interpreter", rounded=rounded) == "interpreter"
+    assert rounds("llvm") is None
+    assert rounds_around("llvm") is (False if TILES else None)
+    assert rounds_around("interpreter") is None
 
 
 @in_bfloat16

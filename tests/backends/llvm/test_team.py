@@ -119,6 +119,9 @@ def test_threads_share_weights_in_tiles_that_caches_do_not_keep(
     table = tuple((size - 1 + n, r) for n, r in zip(more, (16, 48), strict=False))
     monkeypatch.setattr(kernels, "ROWS_TOGETHER", {True: table, False: ()})  # an LSTM's widen
     assert kernel.rows_in_tiles == rows
+    backward = Kernel(program_of("one nest", backward=True), IN_TILES)  # its product narrows
+    monkeypatch.setattr(kernels, "ROWS_TOGETHER", {True: (), False: ((0, 7),)})
+    assert (kernel.rows_in_tiles, backward.rows_in_tiles) == (rows, 7)
     slots = Table(kernel.layout.slots)
     assert kernel._team(slots, max(rows, 8), 2) == 2
     assert kernel._team(slots, max(rows, 8) + 1, 2) == 0

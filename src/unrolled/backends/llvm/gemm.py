@@ -29,9 +29,9 @@ from unrolled.backends.llvm.tiling import Lines, cut_lines
 from unrolled.errors import BackendError
 
 TERMS, MORE_TERMS = 128, 256
-"""Terms that are multiplied before more of the factors are cut: with a panel of fewer and two tiles
-of rows stay in the first cache; with more the result, which is added to each time, is read and
-written half as often, which counts where it is soon done."""
+"""Terms that are multiplied before more of the factors are cut. With fewer, a panel and two tiles
+of rows stay in the first cache; with more, the result, to which every time something is added, is
+read and written half as often, which counts where the terms are few."""
 
 PANEL = 2
 """Vectors side by side in a panel of the right matrix."""

@@ -156,7 +156,7 @@ class Kernel:
         return max((rows for least, rows in ROWS_TOGETHER[widen] if size > least), default=0)
 
     def _team(self, table: Table, batch: int, threads: int) -> int:
-        """Let threads share out the weights if there are few rows for each; give how many do."""
+        """Let threads share out the weights where reading them is dear; give how many do."""
         functions = team_functions()
         team = min(threads, self.layout.packed_size // WORTH_WAITING)
         if team < 2 or not 0 < batch <= max(threads * FEW_ROWS, self.rows_in_tiles):
@@ -210,11 +210,12 @@ class Kernel:
 
     def _run(self, table: Table, batch: int, threads: int, packers: int, *, alone: bool) -> None:
         """Pack the weights and run, with memory for what is in between."""
+        # where there are products, threads have a part of the rows each, or in a team all of them
         rows = batch + MORE_ROWS * threads if alone else (batch + MORE_ROWS) * threads
         for slot, numbers in (
             ("packed", self.layout.packed_size),
             ("buffers", self.layout.buffer_width * batch),
-            ("pieces", self.layout.pieces_width * rows),  # a team's members each have all rows
+            ("pieces", self.layout.pieces_width * rows),
         ):
             room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
             table.buffer(slot, room)

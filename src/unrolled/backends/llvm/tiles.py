@@ -47,7 +47,7 @@ class PieceRows:
     def of(
         cls, code: Code, arguments: Arguments, member: Value, part: Value, first: Value
     ) -> "PieceRows":
-        """Give the rows of a part; of a team each member, another one, has all for itself."""
+        """Give the rows of a part; in a team, which runs the only part, those of a member."""
         width = arguments.layout.pieces_width
         rows = code.times(member, code.add(arguments.numbers["batch"], MORE_ROWS))
         rows = code.add(rows, code.add(first, code.times(part, MORE_ROWS)))
