@@ -160,6 +160,13 @@ def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:
     }
 
 
+@pytest.mark.parametrize(("inputs", "inside"), [(4, 2), (5, 2), (6, 1)])
+def test_a_product_goes_in_unless_its_input_is_wider(inputs: int, inside: int) -> None:
+    many = compile_cell(Elman(inputs, 5), torch.zeros(2, inputs)).for_many_rows(20)
+    linear = torch.ops.aten.linear.default
+    assert sum(node.target is linear for node in many.parts.kept) == inside
+
+
 def test_a_bias_that_more_than_the_loop_reads_stays_with_its_map() -> None:
     class Both(Cell):
         """Its input's map is read by the state and by the output."""

@@ -87,7 +87,10 @@ class _Border:
             return False
         if not self._may_be_inside(node):
             return False
-        return node.target in POINTWISE or node.target in STILL or self.price(node) < _width(node)
+        if node.target in POINTWISE or node.target in STILL or self.price(node) < _width(node):
+            return True
+        # a product outside is written, its input is there: of one width, the product goes in
+        return self._is_of_parameters(node) and self._made_inside(node) == _width(node)
 
     def goes_in_behind(self, node: Node) -> bool:
         """Tell whether an operation on what the loop computes does better in it."""
@@ -146,11 +149,14 @@ class _Border:
         if node.target not in LOWER:
             return False
         rows = [operand for operand in _operands(node) if _has_rows(operand)]
-        if node.target in PRODUCTS and len(rows) < len(_operands(node)):
+        if self._is_of_parameters(node):
             narrow = len(rows) == 1 and _width(rows[0]) <= self.products
             if not (narrow and node in self.hoisted):
                 return False
         return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
+
+    def _is_of_parameters(self, node: Node) -> bool:
+        return node.target in PRODUCTS and not all(map(_has_rows, _operands(node)))
 
 
 def _least(known: dict[Node, int], node: Node, other: Callable[[Node], int | None]) -> int:
