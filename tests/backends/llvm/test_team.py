@@ -15,10 +15,12 @@ from unrolled.backends.llvm.kernel import Kernel, Results
 from unrolled.backends.llvm.table import Table
 from unrolled.backends.llvm.target import ROUNDED, WHOLE, choose_target, targets, with_tiles
 from unrolled.compiler import compile_cell, train
-from unrolled.ir import Program, Type
+from unrolled.ir import Program
 from unrolled.zoo import GRU, LSTM, GRUv3, LayerNormLSTM
 
 TARGETS = targets()
+
+Draw = Callable[[Program, int, int], dict[str, dict[str, Tensor]]]
 
 IN_TILES = with_tiles(choose_target(), WHOLE)
 
@@ -48,18 +50,6 @@ def program_of(cell: str, *, backward: bool = False) -> Program:
     return train(step).backward if backward else step
 
 
-def arguments(program: Program, time: int, batch: int) -> dict[str, dict[str, Tensor]]:
-    def draw(type: Type, *sizes: int) -> Tensor:
-        return torch.randn((*sizes, *type.shape)) * 0.3
-
-    return {
-        "inputs": {v.name: draw(v.type, time, batch) for v in program.inputs},
-        "constants": {v.name: draw(v.type, batch) for v in program.constants},
-        "states": {v.name: draw(v.type, batch) for v in program.states},
-        "fixed": {v.name: draw(v.type) for v in program.fixed},
-    }
-
-
 def same_bits(found: Results, wanted: Results) -> bool:
     pairs = [(wanted.outputs, found.outputs), (wanted.states, found.states)]
     return all(
@@ -71,7 +61,9 @@ def same_bits(found: Results, wanted: Results) -> bool:
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_team_gives_the_same_bits_as_one_thread(cell: str, backward: bool) -> None:
+def test_a_team_gives_the_same_bits_as_one_thread(
+    cell: str, backward: bool, arguments: Draw
+) -> None:
     program = program_of(cell, backward=backward)
     kernel = Kernel(program, next(iter(TARGETS.values())))
     for time, batch, lengths in ((1, 1, None), (9, 3, None), (6, 5, [3, 0, 6, 1, 6])):
@@ -84,7 +76,7 @@ def test_a_team_gives_the_same_bits_as_one_thread(cell: str, backward: bool) -> 
                 assert same_bits(kernel(**given, threads=team), alone)
 
 
-def test_a_team_of_the_portable_width_gives_the_same_bits() -> None:
+def test_a_team_of_the_portable_width_gives_the_same_bits(arguments: Draw) -> None:
     program = program_of("norms between")
     kernel = Kernel(program, TARGETS["portable"])
     given: dict[str, Any] = arguments(program, 4, 2)
@@ -95,7 +87,9 @@ def test_a_team_of_the_portable_width_gives_the_same_bits() -> None:
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("pieces", [ROUNDED, WHOLE], ids=["rounded", "whole"])
-def test_a_team_in_tiles_gives_the_same_bits(pieces: int, cell: str, backward: bool) -> None:
+def test_a_team_in_tiles_gives_the_same_bits(
+    pieces: int, cell: str, backward: bool, arguments: Draw
+) -> None:
     assert IN_TILES is not None
     program = program_of(cell, backward=backward)
     kernel = Kernel(program, replace(IN_TILES, pieces=pieces))
@@ -151,7 +145,7 @@ def three() -> int:
     ("run", "said"), [(runs_alone, None), (runs_alone, three), (runs_in_turn, three)]
 )
 def test_nobody_waits_for_a_thread_that_does_not_come(
-    cell: str, run: Run, said: object, monkeypatch: pytest.MonkeyPatch
+    cell: str, run: Run, said: object, monkeypatch: pytest.MonkeyPatch, arguments: Draw
 ) -> None:
     program = program_of(cell)
     kernel = Kernel(program, next(iter(TARGETS.values())))
@@ -170,7 +164,12 @@ def test_nobody_waits_for_a_thread_that_does_not_come(
     [(1, 4, 40, 4), (4, 2, 40, 0), (3, 2, 40, 2), (1, 4, 20, 2), (1, 1, 40, 0), (0, 4, 40, 0)],
 )
 def test_threads_share_weights_where_rows_are_few_and_weights_many(
-    batch: int, count: int, weights: int, team: int, monkeypatch: pytest.MonkeyPatch
+    batch: int,
+    count: int,
+    weights: int,
+    team: int,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: Draw,
 ) -> None:
     kernel = Kernel(program_of("one nest"), next(iter(TARGETS.values())))
     monkeypatch.setattr(kernels, "FEW_ROWS", 1.5)

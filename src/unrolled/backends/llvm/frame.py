@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import Code, Value
-from unrolled.backends.llvm.levels import needs_whole_rows
 from unrolled.backends.llvm.packing import Matrix
-from unrolled.backends.llvm.plan import Home, Place, Plan, place_of_rows
+from unrolled.backends.llvm.plan import Home, Place, Plan, homes_read
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,6 @@ class Arguments:
         now = code.builder.select(is_odd, odd.base, even.base)
         then = code.builder.select(is_odd, even.base, odd.base)
         return {home: Rows(now, even.stride), successor: Rows(then, even.stride)}
-
-
-def homes_read(plan: Plan) -> set[Home]:
-    """Give the homes that some nest of this step or the next one reads."""
-    read = {place.home for nest in plan.nests for place in nest.loads.values()}
-    read |= set(plan.carried.values())
-    whole = (str(o.operands[0]) for o in plan.program.body if needs_whole_rows(o))
-    return read | {place_of_rows(plan, name).home for name in whole}
 
 
 def address(code: Code, homes: dict[Home, Rows], place: Place, row: Value) -> Value:

@@ -277,3 +277,11 @@ def place_of_rows(plan: Plan, name: str) -> Place:
     operation = operations[name]
     source = place_of_rows(plan, str(operation.operands[0]))
     return Place(source.home, source.offset + int(operation.attributes[0]))
+
+
+def homes_read(plan: Plan) -> set[Home]:
+    """Give the homes that some nest of this step or the next one reads."""
+    read = {place.home for nest in plan.nests for place in nest.loads.values()}
+    read |= set(plan.carried.values())
+    whole = (str(o.operands[0]) for o in plan.program.body if needs_whole_rows(o))
+    return read | {place_of_rows(plan, name).home for name in whole}
