@@ -5,8 +5,8 @@
 
 Both start from the same weights and must give the same loss and gradients. torch.nn's side packs
 the ragged sources, as its users do; everything but the recurrences is shared code. Both train on
-the same batches by turns; the record goes to benchmarks/results. With --bfloat16 both train under
-autocast to it, as `unrolled train` does where a processor multiplies it in tiles.
+the same batches by turns; the record goes to benchmarks/results. --precision says how
+products are made; `unrolled train` makes them in bfloat16 where a processor multiplies it in tiles.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from measure import interleaved, origin
+from measure import PRECISIONS, autocast, interleaved, origin, products
 from unrolled.cell import State
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.seq2seq.config import KIND, Seq2SeqConfig
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--preset", default="demo", help="of unrolled train seq2seq")
     parser.add_argument("--steps", type=int, default=40, help="training steps in a run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side")
-    parser.add_argument("--bfloat16", action="store_true", help="both train under autocast to it")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of both")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
@@ -51,8 +51,9 @@ def main() -> None:
     theirs.model = with_torch(ours.model)
     check(ours, theirs)
     batches = ours.batches(0)[: arguments.steps]
-    runs = [trainer(task, batches, rounds=arguments.bfloat16) for task in (ours, theirs)]
-    times = [statistics.median(t) for t in interleaved(runs, arguments.repeats)]
+    runs = [trainer(task, batches, arguments.precision) for task in (ours, theirs)]
+    with products(arguments.precision):
+        times = [statistics.median(t) for t in interleaved(runs, arguments.repeats)]
     symbols = sum(len(ours.targets[i]) - 1 for batch in batches for i in batch)
     speeds = [round(symbols / seconds) for seconds in times]
     print(f"unrolled {speeds[0]:,}, torch.nn {speeds[1]:,} symbols a second: ", end="")
@@ -64,8 +65,8 @@ def main() -> None:
         "steps": arguments.steps,
         "repeats": arguments.repeats,
     }
-    rounded = "-bfloat16" if arguments.bfloat16 else ""
-    path = RESULTS / f"speed-{arguments.preset}{rounded}.json"
+    name = ["speed", arguments.preset, arguments.precision]
+    path = RESULTS / f"{'-'.join(name).removesuffix('-float32')}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(path)
 
@@ -129,14 +130,14 @@ def check(ours: Seq2SeqLesson, theirs: Seq2SeqLesson) -> None:
     torch.testing.assert_close(*sides, rtol=1e-4, atol=1e-6)
 
 
-def trainer(task: Seq2SeqLesson, batches: list[list[int]], *, rounds: bool) -> Callable[[], None]:
+def trainer(task: Seq2SeqLesson, batches: list[list[int]], precision: str) -> Callable[[], None]:
     """Give a run of training steps, as the training loop takes them."""
     optimizer = torch.optim.AdamW(task.model.parameters(), fused=True)
 
     def run() -> None:
         task.model.train()
         for batch in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            with autocast(precision):
                 loss, _ = task.loss(batch, 0.0)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

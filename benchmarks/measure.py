@@ -5,7 +5,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,6 +36,25 @@ def interleaved(
             if turn:
                 kept.append(time.perf_counter() - before)
     return times
+
+
+PRECISIONS = ("float32", "high", "bfloat16")
+"""How products are made: whole, by `torch.set_float32_matmul_precision("high")`, under autocast."""
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Make products of float32 in one of `PRECISIONS`, inside, forward and backward."""
+    torch.set_float32_matmul_precision("high" if precision == "high" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def autocast(precision: str) -> torch.autocast:
+    """Give what a forward runs under in one of `PRECISIONS`."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def commit() -> str:

@@ -1,9 +1,9 @@
-"""What bfloat16 saves: layers with and without autocast, beside torch.nn's.
+"""What products of fewer bits save: layers in float32, high and bfloat16, beside torch.nn's.
 
     python benchmarks/precision.py --json benchmarks/results/precision.json
 
-A training step is forward and backward from a sum; all four take turns. How far the results of
-autocast are from those of float32 is measured first: the norm of the difference by the norm.
+A training step is forward and backward from a sum; all six take turns. How far results are from
+those of float32 is measured first: the norm of the difference by the norm.
 """
 
 import argparse
@@ -11,14 +11,16 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import unrolled
-from measure import interleaved, origin
+from measure import PRECISIONS, autocast, interleaved, origin, products
 from unrolled.backends import in_tiles
+from unrolled.backends.precision import ROUNDED
 
 KINDS = {"LSTM": (unrolled.LSTM, nn.LSTM), "GRU": (unrolled.GRU, nn.GRU)}
 SHAPES = [  # batch, time, inputs, units
@@ -29,7 +31,7 @@ SHAPES = [  # batch, time, inputs, units
     (128, 9, 128, 256),
     (64, 64, 512, 512),
 ]
-RUNS = ("unrolled bfloat16", "unrolled float32", "torch.nn bfloat16", "torch.nn float32")
+RUNS = [f"{name} {precision}" for name in ("unrolled", "torch.nn") for precision in PRECISIONS]
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", type=Path, help="where the results go")
     arguments = parser.parse_args()
-    if in_tiles("llvm", rounded=True) == "llvm":
+    if in_tiles("llvm", ROUNDED) == "llvm":
         sys.exit("this machine does not multiply in tiles of bfloat16: there is nothing to compare")
     cases = [measure(k, s, arguments.repeats) for k in KINDS for s in SHAPES]
     if arguments.json:
@@ -52,19 +54,24 @@ def measure(kind: str, shape: tuple[int, int, int, int], repeats: int) -> dict[s
     ours, theirs = (make(inputs, units) for make in KINDS[kind])
     theirs.load_state_dict(ours.state_dict())
     xs = torch.randn(steps, batch, inputs)
-    exact, rounded = results(ours, xs, rounds=False), results(ours, xs, rounds=True)
-    errors = [((a - b).norm() / b.norm()).item() for a, b in zip(rounded, exact, strict=True)]
+    exact, *others = (results(ours, xs, precision) for precision in PRECISIONS)
+    errors = [
+        [((a - b).norm() / b.norm()).item() for a, b in zip(other, exact, strict=True)]
+        for other in others
+    ]
     case: dict[str, object] = {
         "layer": kind,
         "shape": dict(zip(("batch", "time", "inputs", "units"), shape, strict=True)),
-        "error of outputs": errors[0],
-        "greatest error of gradients": max(errors[1:]),
+        "error of outputs": {n: e[0] for n, e in zip(PRECISIONS[1:], errors, strict=True)},
+        "greatest error of gradients": {
+            n: max(e[1:]) for n, e in zip(PRECISIONS[1:], errors, strict=True)
+        },
     }
     for what, run in (("forward", forward), ("training", results)):
         runs: list[Callable[[], object]] = [
-            lambda layer=layer, rounds=rounds, run=run: run(layer, xs, rounds=rounds)
+            partial(run, layer, xs, precision)
             for layer in (ours, theirs)
-            for rounds in (True, False)
+            for precision in PRECISIONS
         ]
         times = interleaved(runs, repeats, seconds=20)
         case[what] = {n: statistics.median(t) for n, t in zip(RUNS, times, strict=True)}
@@ -74,16 +81,18 @@ def measure(kind: str, shape: tuple[int, int, int, int], repeats: int) -> dict[s
 
 
 @torch.no_grad()
-def forward(layer: nn.Module, xs: Tensor, *, rounds: bool) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+def forward(layer: nn.Module, xs: Tensor, precision: str) -> Tensor:
+    """Give outputs."""
+    with products(precision), autocast(precision):
         return layer(xs)[0]
 
 
-def results(layer: nn.Module, xs: Tensor, *, rounds: bool) -> tuple[Tensor, ...]:
+def results(layer: nn.Module, xs: Tensor, precision: str) -> tuple[Tensor, ...]:
     """Give outputs, and the gradients of parameters."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
-        ys = layer(xs)[0]
-    return ys.detach().float(), *torch.autograd.grad(ys.float().sum(), [*layer.parameters()])
+    with products(precision):
+        with autocast(precision):
+            ys = layer(xs)[0]
+        return ys.detach().float(), *torch.autograd.grad(ys.float().sum(), [*layer.parameters()])
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 Both have the same weights and must give the same scores before anything is timed. By turns each
 takes the same batches of English words: forward, loss, backward, clipping and AdamW. torch.nn's
-spells every word of a batch, or with --distinct each of them once, as unrolled's does. With
---bfloat16 both train under autocast to bfloat16, as `unrolled train` does where a processor has it.
+spells every word of a batch, or with --distinct each of them once, as unrolled's does. --precision
+says how products are made; `unrolled train` takes bfloat16 where a processor has it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from measure import interleaved, origin
+from measure import PRECISIONS, autocast, interleaved, origin, products
 from unrolled import zoo
 from unrolled.models.tagger import Tagger
 from unrolled.tasks.batches import bucketed
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of a repeat")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--distinct", action="store_true", help="torch.nn spells each word once")
-    parser.add_argument("--bfloat16", action="store_true", help="both train under autocast to it")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of both")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results")
     arguments = parser.parse_args()
     folder = os.environ.get("UNROLLED_DATA")
@@ -124,12 +124,13 @@ def main() -> None:
     ]
     entries = [[_entries(lexicon, words) for words in text] for text in texts]
     check(ours, theirs, speller, texts[0], entries[0])
-    rounds = arguments.bfloat16
+    precision = arguments.precision
     runs = [
-        lambda: train(ours, map(speller.batch, texts), wanted, lambda o: o[0], rounds=rounds),
-        lambda: train(theirs, entries, wanted, lambda o: o, rounds=rounds),
+        lambda: train(ours, map(speller.batch, texts), wanted, lambda o: o[0], precision),
+        lambda: train(theirs, entries, wanted, lambda o: o, precision),
     ]
-    times = interleaved(runs, arguments.repeats)
+    with products(precision):
+        times = interleaved(runs, arguments.repeats)
     words = sum(len(sentence) for text in texts for sentence in text)
     speeds = [[words / seconds for seconds in some] for some in times]
     medians = [statistics.median(some) for some in speeds]
@@ -138,8 +139,9 @@ def main() -> None:
         print(f"{name}: {statistics.median(some):,.0f} words/s ({min(some):,.0f}-{max(some):,.0f})")
     print(f"ratio: {medians[0] / medians[1]:.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
     if arguments.record:
-        chosen = [name for name in ("distinct", "bfloat16") if getattr(arguments, name)]
-        record("-".join(["tagging_speed", *chosen]), speeds, medians[0] / medians[1])
+        distinct = ["distinct"] if arguments.distinct else []
+        name = "-".join(["tagging_speed", *distinct, arguments.precision])
+        record(name.removesuffix("-float32"), speeds, medians[0] / medians[1])
 
 
 def record(name: str, speeds: Sequence[list[float]], ratio: float) -> None:
@@ -164,13 +166,13 @@ def check(ours: Tagger, theirs: Packed, speller: Speller, text: list, entries: l
 
 
 def train(
-    model: nn.Module, inputs: Iterable, wanted: Sequence[Tensor], scores, *, rounds: bool
+    model: nn.Module, inputs: Iterable, wanted: Sequence[Tensor], scores, precision: str
 ) -> None:
     """Take a step on each batch."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     for batch, tags in zip(inputs, wanted, strict=True):
-        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+        with autocast(precision):
             loss = F.cross_entropy(scores(model(batch)).flatten(0, 1), tags.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -271,7 +271,7 @@ def test_many_rows_are_run_as_few_are(
 def test_more_rows_take_wider_inputs_into_the_loop(
     rows: int, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "INSIDE", {None: ((4, 64), (2, 8))})
+    monkeypatch.setattr(compiled, "INSIDE", {0: ((4, 64), (2, 8))})
     assert compiled._inside("interpreter", rows * torch.get_num_threads()) == numbers
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Result, in_tiles, rounds, rounds_around
+from unrolled.backends import Call, Result, in_tiles, pieces_around, pieces_asked, pieces_of
 from unrolled.backends.call import Step
+from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
 from unrolled.cell import Cell
@@ -35,15 +36,20 @@ from unrolled.operation import known
 CACHE = Cache()
 """What has been compiled in this process."""
 
-INSIDE = {None: ((16, 64),), False: ((8, 256), (16, 1024)), True: ((2, 1024),)}
+INSIDE = {
+    0: ((16, 64),),
+    ROUNDED: ((2, 1024),),
+    HIGH: ((4, 256), (16, 1024)),
+    WHOLE: ((8, 256), (16, 1024)),
+}
 """From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by how products in tiles are, see `rounds`. For fewer rows it costs
-more to read a matrix than what is done with it. Products in tiles cost less than to write and to
-read what they give: the more so where other work has taken the caches since."""
+to how many numbers of an input; by the pieces of a factor in tiles. For fewer rows it costs more to
+read a matrix than what is done with it. Products in tiles cost less than to write and to read what
+they give: the more so where other work has taken the caches since."""
 
-MANY = 8
-"""From how many rows for each thread on factors of float32 are cut into pieces for tiles. For fewer
-it takes longer to read three pieces of a matrix than what is done with them."""
+MANY = {ROUNDED: 0, HIGH: 4, WHOLE: 8}
+"""From how many rows for each thread on factors of float32 are cut into so many pieces for tiles.
+For fewer it takes longer to read all pieces of a matrix than what is done with them."""
 
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
@@ -61,7 +67,7 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
     device = call.xs.device.type
     if torch.is_autocast_enabled(device):
         if torch.get_autocast_dtype(device) == torch.bfloat16:
-            backend = in_tiles(backend, rounded=True)
+            backend = in_tiles(backend, ROUNDED)
         with torch.autocast(device, enabled=False):
             return _run_programs(step, _in_own_type(call), backend)
     return _run_programs(step, call, backend)
@@ -69,7 +75,7 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
 
 def _inside(backend: str, batch: int) -> int:
     """Give up to how many numbers of an input products with it are in the loop."""
-    rows = INSIDE[rounds(backend)]
+    rows = INSIDE[pieces_of(backend)]
     return max((n for least, n in rows if batch >= least * torch.get_num_threads()), default=0)
 
 
@@ -92,9 +98,10 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
     batch = call.xs.shape[1]
-    if not is_traced(call.xs) and batch >= MANY * torch.get_num_threads():
-        backend = in_tiles(backend, rounded=False)
     if not is_traced(call.xs):
+        pieces = pieces_asked()
+        if batch >= MANY[pieces] * torch.get_num_threads():
+            backend = in_tiles(backend, pieces)
         compiled = compiled.for_many_rows(_inside(backend, batch))
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
@@ -221,14 +228,14 @@ class _Rows:
 
 def _hoisted(compiled: Compiled, backend: str) -> Piece:
     """Give what comes before the loop, with products in tiles where they pay."""
-    piece, rounded = compiled.lowered.hoisted, rounds_around(backend)
-    if rounded is None or compiled.captured.dtype != torch.float32:
+    piece, pieces = compiled.lowered.hoisted, pieces_around(backend)
+    if not pieces or compiled.captured.dtype != torch.float32:
         return piece
     with compiled.lock:
-        found = compiled.kernels.get(("hoisted", rounded))
+        found = compiled.kernels.get(("hoisted", pieces))
         if not isinstance(found, Piece):
-            found = piece.with_calls({torch.ops.aten.linear.default: LINEAR[rounded]})
-            compiled.kernels["hoisted", rounded] = found
+            found = piece.with_calls({torch.ops.aten.linear.default: LINEAR[pieces]})
+            compiled.kernels["hoisted", pieces] = found
         return found
 
 

@@ -14,13 +14,13 @@ class Products:
     Args:
         known: what was given, what the forward stored and the backward gave, by name.
         given: what the forward was given.
-        rounded: whether products in tiles round their factors to bfloat16; None: in no tiles.
+        pieces: of a factor of products in tiles, see `backends.precision`; 0: none are in tiles.
     """
 
     def __init__(
-        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, rounded: bool | None
+        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, pieces: int
     ) -> None:
-        self.known, self.given, self.rounded = known, given, rounded
+        self.known, self.given, self.pieces = known, given, pieces
         self.sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same
 
     def gradient(self, gradient: Gradient) -> Tensor:
@@ -47,9 +47,9 @@ class Products:
         time, batch, _ = right.shape
         rows = _flat(right)
         if matrix.dim() == 2:
-            return multiply(rows, matrix, self.rounded).reshape(time, batch, matrix.shape[1])
+            return multiply(rows, matrix, self.pieces).reshape(time, batch, matrix.shape[1])
         by_block = rows.unflatten(1, matrix.shape[:2]).transpose(0, 1)
-        made = multiply(by_block, matrix, self.rounded).transpose(0, 1)
+        made = multiply(by_block, matrix, self.pieces).transpose(0, 1)
         return made.reshape(time, batch, matrix.shape[0] * matrix.shape[2])
 
     def _of_matrix(self, left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
@@ -58,10 +58,10 @@ class Products:
         if matrix.dim() == 3:
             blocks, k, n = matrix.shape
             by_block = operand.unflatten(1, (blocks, k)).permute(1, 2, 0)
-            return multiply(by_block, rows.unflatten(1, (blocks, n)).transpose(0, 1), self.rounded)
+            return multiply(by_block, rows.unflatten(1, (blocks, n)).transpose(0, 1), self.pieces)
         if matrix.stride(0) == 1:  # in the matrix's own layout: the gradient needs no copy
-            return multiply(rows.T, operand, self.rounded).T
-        return multiply(operand.T, rows, self.rounded)
+            return multiply(rows.T, operand, self.pieces).T
+        return multiply(operand.T, rows, self.pieces)
 
 
 def _flat(sequence: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from unrolled.backends import COMPILERS, Kernel, rounds_around
+from unrolled.backends import COMPILERS, Kernel, pieces_around
 from unrolled.compiler import Program, Training
 
 
@@ -40,9 +40,9 @@ class Kernels:
         return frozenset(v.name for v in self.programs["alone"].inputs if v.name not in read)
 
     @property
-    def rounded(self) -> bool | None:
-        """Whether products around the loop round their factors, see `rounds_around`."""
-        return rounds_around(self.backend) if self.programs["alone"].dtype == "float32" else None
+    def pieces(self) -> int:
+        """Pieces of a factor of products around the loop, see `pieces_around`."""
+        return pieces_around(self.backend) if self.programs["alone"].dtype == "float32" else 0
 
     @cached_property
     def text(self) -> str:

@@ -299,7 +299,7 @@ def _by_kernel(
     last = zip(program.states, results[len(names) :], strict=True)
     made = {value.name.removeprefix(prefix): result for value, result in last}
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
-    products = Products(known, own, rounded=kernels.rounded)
+    products = Products(known, own, pieces=kernels.pieces)
     for gradient in training.gradients:
         if gradient.of in wanted:
             part = products.gradient(gradient)

@@ -1,82 +1,79 @@
 """Products around the loop: in tiles where that pays, by PyTorch elsewhere."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.backends import multiply_in_tiles
+from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 from unrolled.backends.tracing import applied, is_traced, is_transformed
 from unrolled.errors import BackendError
 
-WORTH_TILES = {True: 1 << 23, False: 1 << 26}
-"""Multiplications of a product from which on it is faster in tiles; by whether it is rounded."""
+WORTH_TILES = {ROUNDED: 1 << 23, HIGH: 1 << 24, WHOLE: 1 << 26}
+"""Multiplications of a product from which on it is faster in tiles; by the pieces of a factor."""
 
 
-def multiply(left: Tensor, right: Tensor, rounded: bool | None) -> Tensor:
+def multiply(left: Tensor, right: Tensor, pieces: int) -> Tensor:
     """Multiply two matrices, or as many pairs of them.
 
     Args:
         left: (rows, terms), or (pairs, rows, terms).
         right: (terms, columns), or (pairs, terms, columns).
-        rounded: whether products in tiles round their factors to bfloat16; None: there are none.
+        pieces: of a factor of products in tiles, see `backends.precision`; 0: none are in tiles.
 
     Example:
-        >>> multiply(torch.ones(2, 3), torch.ones(3, 1), None).tolist()
+        >>> multiply(torch.ones(2, 3), torch.ones(3, 1), 0).tolist()
         [[3.0], [3.0]]
     """
-    if rounded is None:
+    if not pieces:
         return left @ right
     followed = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
     if is_traced(left) or followed or is_transformed():
-        return (left.bfloat16() @ right.bfloat16()).to(left.dtype) if rounded else left @ right
-    if not _pays(left, right.shape[-1], rounded):
+        if pieces == ROUNDED:
+            return (left.bfloat16() @ right.bfloat16()).to(left.dtype)
+        return left @ right
+    if not _pays(left, right.shape[-1], pieces):
         return left @ right
     if left.dim() == 2:
-        return multiply_in_tiles(left, right, rounded=rounded)
+        return multiply_in_tiles(left, right, pieces)
     pairs = zip(left, right, strict=True)
-    return torch.stack([multiply_in_tiles(*pair, rounded=rounded) for pair in pairs])
+    return torch.stack([multiply_in_tiles(*pair, pieces) for pair in pairs])
 
 
-def _pays(left: Tensor, columns: int, rounded: bool) -> bool:
+def _pays(left: Tensor, columns: int, pieces: int) -> bool:
     terms = left.shape[-1]
-    return left.shape[-2] * terms * columns >= max(1, WORTH_TILES[rounded])
+    return left.shape[-2] * terms * columns >= max(1, WORTH_TILES[pieces])
 
 
-def linear_rounded(xs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Do what `torch.nn.functional.linear` does, with factors rounded to bfloat16 in tiles."""
-    return _linear(xs, weight, bias, rounded=True)
+def _linear(pieces: int) -> Callable[..., Tensor]:
+    def linear(xs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        plain = xs.dim() != 2 or is_traced(xs) or is_traced(weight) or is_transformed()
+        odd = any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (xs, weight))
+        if plain or odd or not _pays(xs, weight.shape[0], pieces):
+            return torch.nn.functional.linear(xs, weight, bias)
+        made = applied(_Linear, xs, weight, pieces)
+        return made if bias is None else made + bias
+
+    return linear
 
 
-def linear_whole(xs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Do what `torch.nn.functional.linear` does, with factors cut into pieces in tiles."""
-    return _linear(xs, weight, bias, rounded=False)
-
-
-LINEAR = {True: linear_rounded, False: linear_whole}
-"""By whether factors are rounded."""
-
-
-def _linear(xs: Tensor, weight: Tensor, bias: Tensor | None, *, rounded: bool) -> Tensor:
-    """Multiply in tiles, forward and backward, where that pays; xs (rows, inputs)."""
-    plain = xs.dim() != 2 or is_traced(xs) or is_traced(weight) or is_transformed()
-    plain = plain or any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (xs, weight))
-    if plain or not _pays(xs, weight.shape[0], rounded):
-        return torch.nn.functional.linear(xs, weight, bias)
-    made = applied(_Linear, xs, weight, rounded)
-    return made if bias is None else made + bias
+LINEAR = {pieces: _linear(pieces) for pieces in WORTH_TILES}
+"""What does what `torch.nn.functional.linear` does, in tiles forward and backward where that pays;
+by the pieces of a factor."""
 
 
 class _Linear(torch.autograd.Function):
     """xs W^T; its derivatives are products too, and can be differentiated in their turn."""
 
     @staticmethod
-    def forward(xs: Tensor, weight: Tensor, rounded: bool) -> Tensor:
-        return multiply(xs, weight.T, rounded)
+    def forward(xs: Tensor, weight: Tensor, pieces: int) -> Tensor:
+        return multiply(xs, weight.T, pieces)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        xs, weight, ctx.rounded = inputs
+        xs, weight, ctx.pieces = inputs
         ctx.save_for_backward(xs, weight)
 
     @staticmethod
@@ -91,7 +88,7 @@ class _Linear(torch.autograd.Function):
         xs, weight = ctx.saved_tensors
         (made,), (to_input, to_weight, _) = gradients, ctx.needs_input_grad
         return (
-            multiply(made, weight, ctx.rounded) if to_input else None,
-            multiply(made.T, xs, ctx.rounded) if to_weight else None,
+            multiply(made, weight, ctx.pieces) if to_input else None,
+            multiply(made.T, xs, ctx.pieces) if to_weight else None,
             None,
         )

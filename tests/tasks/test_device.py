@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unrolled.backends import in_tiles
+from unrolled.backends.precision import ROUNDED
 from unrolled.errors import ConfigError
 from unrolled.tasks.device import pick_device, uses_bfloat16
 
@@ -29,7 +30,7 @@ def test_bfloat16_is_as_asked() -> None:
     cpu = torch.device("cpu")
     found = {kind: uses_bfloat16(kind, cpu) for kind in ("auto", "float32", "bfloat16")}
     assert found == {
-        "auto": in_tiles("llvm", rounded=True) != "llvm",
+        "auto": in_tiles("llvm", ROUNDED) != "llvm",
         "float32": False,
         "bfloat16": True,
     }

@@ -133,6 +133,31 @@ def test_the_rate_rises_and_falls(rate: float, warmup: int, last: float, steps: 
         assert rates[-1] == pytest.approx(last * rate)
 
 
+class Settings(Points):
+    """Points that note how products may be made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def loss(self, batch: Sequence[int], progress: float) -> tuple[Tensor, int]:
+        self.found.append(f"step {torch.get_float32_matmul_precision()}")
+        return super().loss(batch, progress)
+
+    def score(self, model: nn.Module) -> dict[str, float]:
+        self.found.append(f"score {torch.get_float32_matmul_precision()}")
+        return super().score(model)
+
+
+@pytest.mark.parametrize(("asked", "steps"), [("float32", "highest"), ("high", "high")])
+def test_steps_are_as_precise_as_asked_and_scores_whole(
+    asked: Any, steps: str, run: Run, progress: Progress
+) -> None:
+    task = Settings()
+    fit(task, Training(epochs=1, precision=asked), run, progress)
+    assert set(task.found) == {f"step {steps}", "score highest"}
+
+
 def test_each_scoring_is_a_record(run: Run, progress: Progress) -> None:
     fit(Points(scores=[3, 1, 2]), Training(epochs=2, score_steps=3), run, progress)
     records = run.metrics()

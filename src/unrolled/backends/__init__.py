@@ -1,16 +1,22 @@
 """Backends: who runs a step over a sequence. One row each, and what "auto" takes."""
 
 import warnings
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from unrolled.backends.call import Backend, Call, Result, Step
 from unrolled.backends.eager import run_eager
 from unrolled.backends.interpreter import interpret
 from unrolled.backends.kernel import Compile, Kernel, Results
+from unrolled.backends.precision import (
+    IN_TILES,
+    in_tiles,
+    multiply_in_tiles,
+    pieces_around,
+    pieces_asked,
+    pieces_of,
+)
 from unrolled.backends.torch_kernels import LEAST, run_torch
 from unrolled.backends.tracing import is_differentiated_only, is_traced
 from unrolled.backends.turned import simplified
@@ -27,92 +33,12 @@ def _llvm(program: Program, *, pieces: int = 0) -> Kernel:
     return compile_program(program, pieces=pieces)
 
 
-ROUNDED, WHOLE = 1, 3
-"""Pieces, as in `llvm.target`, which cannot be imported where llvmlite is not."""
-
 COMPILERS: dict[str, Compile] = {
     "llvm": _llvm,
-    "llvm bfloat16": partial(_llvm, pieces=ROUNDED),
-    "llvm pieces": partial(_llvm, pieces=WHOLE),
+    **{name: partial(_llvm, pieces=pieces) for (_, pieces), name in IN_TILES.items()},
     "interpreter": interpret,
 }
 """The backends for programs."""
-
-IN_TILES = {("llvm", True): "llvm bfloat16", ("llvm", False): "llvm pieces"}
-"""What multiplies bfloat16 in tiles in the place of a compiler, by whether factors are rounded to
-it; otherwise they are cut into pieces of bfloat16 that are float32 together."""
-
-
-@cache
-def in_tiles(compiler: str, *, rounded: bool) -> str:
-    """Give what multiplies in tiles, if this machine has instructions for that.
-
-    Args:
-        compiler: a name from `COMPILERS`.
-        rounded: whether factors are rounded to bfloat16.
-
-    Example:
-        >>> in_tiles("interpreter", rounded=True)
-        'interpreter'
-    """
-    found = IN_TILES.get((compiler, rounded))
-    if found is None:
-        return compiler
-    try:
-        from unrolled.backends.llvm.target import choose_target, with_tiles
-    except (ImportError, OSError):
-        return compiler
-    return found if with_tiles(choose_target(), ROUNDED) else compiler
-
-
-def rounds(compiler: str) -> bool | None:
-    """Tell whether a compiler's products in tiles round their factors; None: it makes none here.
-
-    Example:
-        >>> rounds("llvm") is None
-        True
-    """
-    for (name, rounded), own in IN_TILES.items():
-        if compiler == own == in_tiles(name, rounded=rounded):
-            return rounded
-    return None
-
-
-def rounds_around(compiler: str) -> bool | None:
-    """Tell the same of products around its loops: they may be in tiles where the loops are not.
-
-    Example:
-        >>> rounds_around("interpreter") is None
-        True
-    """
-    whole = in_tiles(compiler, rounded=False) != compiler
-    return False if whole else rounds(compiler)
-
-
-def multiply_in_tiles(left: Tensor, right: Tensor, *, rounded: bool) -> Tensor:
-    """Multiply two matrices of float32 on a processor for which `in_tiles` has an answer.
-
-    Args:
-        left: (rows, terms).
-        right: (terms, columns).
-        rounded: as for `in_tiles`.
-
-    Returns:
-        (rows, columns), float32 as the sums are; nothing of it is for autograd to follow.
-
-    Raises:
-        BackendError: this machine has no such instructions.
-    """
-    factors = (x if 1 in x.stride() else x.contiguous() for x in (left, right))
-    return _gemm(rounded)(*factors)
-
-
-@cache
-def _gemm(rounded: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    from unrolled.backends.llvm.gemm import gemm
-
-    return gemm(rounded)
-
 
 BACKENDS: dict[str, Backend] = {
     "llvm": lambda step, call: call.join(step, call, "llvm"),
@@ -202,6 +128,7 @@ __all__ = [
     "in_tiles",
     "interpret",
     "multiply_in_tiles",
-    "rounds",
-    "rounds_around",
+    "pieces_around",
+    "pieces_asked",
+    "pieces_of",
 ]

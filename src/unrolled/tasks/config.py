@@ -76,8 +76,8 @@ class Training:
     """Threads of the processor; 0 takes torch's choice."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 is mixed precision; auto takes it where a GPU or the processor multiplies it."""
+    precision: Literal["auto", "float32", "high", "bfloat16"] = "auto"
+    """bfloat16 is mixed precision, auto where it is fast; high: products in 16 bits, or TF32."""
     tensorboard: bool = False
     """Also write curves for TensorBoard into the run."""
     watch: bool = False

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from unrolled.backends import in_tiles
+from unrolled.backends.precision import ROUNDED
 from unrolled.errors import ConfigError
 
 KINDS = ("cpu", "cuda")
@@ -63,8 +64,8 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Tell whether to compute in bfloat16, where that is safe, and in float32 elsewhere.
 
     Args:
-        precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU that has it, and on a
-            processor that multiplies it.
+        precision: "float32", "high" (see `products`), "bfloat16", or "auto": bfloat16 on a GPU
+            that has it, and on a processor that multiplies it.
         device: where.
 
     Example:
@@ -72,7 +73,25 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
         False
     """
     if precision == "auto" and device.type == "cpu":
-        return in_tiles("llvm", rounded=True) != "llvm"
+        return in_tiles("llvm", ROUNDED) != "llvm"
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bfloat16"
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Let factors of products be read with fewer bits, inside, if the precision is "high".
+
+    Those are 16 of a float32's 24 where the processor multiplies bfloat16, as sums of two of these,
+    and TF32's 11 on a GPU; see `torch.set_float32_matmul_precision`.
+    """
+    if precision != "high":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -13,7 +13,7 @@ from unrolled.errors import RunError
 from unrolled.tasks.checkpoint import JSON, Checkpoint, load_latest, save, save_weights
 from unrolled.tasks.config import Training
 from unrolled.tasks.curves import curves
-from unrolled.tasks.device import uses_bfloat16
+from unrolled.tasks.device import products, uses_bfloat16
 from unrolled.tasks.interrupt import Interrupted, stop_requests
 from unrolled.tasks.lesson import Trainable
 from unrolled.tasks.processes import Processes
@@ -120,7 +120,8 @@ class _Loop:
             self.progress,
         ):
             for batch in self._batches():
-                figures = self._step(batch)
+                with products(self.settings.precision):
+                    figures = self._step(batch)
                 standing.seconds = time.monotonic() - begun
                 scored = self._score_is_due()
                 if scored:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from unrolled import LSTM, unroll, zoo
-from unrolled.backends import IN_TILES, in_tiles, rounds, rounds_around
+from unrolled.backends import IN_TILES, in_tiles, pieces_around, pieces_of
 from unrolled.backends.llvm.kernel import Kernel, compile_program
-from unrolled.backends.llvm.target import ROUNDED, choose_target, with_tiles
+from unrolled.backends.llvm.target import choose_target, with_tiles
+from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 from unrolled.ir import Program, parse, verify
 
 TILES = with_tiles(choose_target(), ROUNDED)
@@ -145,15 +146,15 @@ def test_float64_is_never_rounded(program: Build, arguments: Draw) -> None:
 
 
 def test_who_multiplies_in_tiles_has_a_row_of_its_own() -> None:
-    for rounded in (True, False):
-        found = in_tiles("llvm", rounded=rounded)
-        assert found == (IN_TILES["llvm", rounded] if TILES else "llvm")
-        assert rounds(found) is (rounded if TILES else None)
-        assert rounds_around(found) is (rounded if TILES else None)
-        assert in_tiles("interpreter", rounded=rounded) == "interpreter"
-    assert rounds("llvm") is None
-    assert rounds_around("llvm") is (False if TILES else None)
-    assert rounds_around("interpreter") is None
+    for pieces in (ROUNDED, HIGH, WHOLE):
+        found = in_tiles("llvm", pieces)
+        assert found == (IN_TILES["llvm", pieces] if TILES else "llvm")
+        assert pieces_of(found) == (pieces if TILES else 0)
+        assert pieces_around(found) == (pieces if TILES else 0)
+        assert in_tiles("interpreter", pieces) == "interpreter"
+    assert pieces_of("llvm") == 0
+    assert pieces_around("llvm") == (WHOLE if TILES else 0)
+    assert pieces_around("interpreter") == 0
 
 
 @in_bfloat16

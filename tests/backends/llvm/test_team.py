@@ -13,7 +13,8 @@ from unrolled.backends.llvm import kernel as kernels
 from unrolled.backends.llvm import threads
 from unrolled.backends.llvm.kernel import Kernel, Results
 from unrolled.backends.llvm.table import Table
-from unrolled.backends.llvm.target import ROUNDED, WHOLE, choose_target, targets, with_tiles
+from unrolled.backends.llvm.target import choose_target, targets, with_tiles
+from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 from unrolled.compiler import compile_cell, train
 from unrolled.ir import Program
 from unrolled.zoo import GRU, LSTM, GRUv3, LayerNormLSTM
@@ -86,7 +87,7 @@ def test_a_team_of_the_portable_width_gives_the_same_bits(arguments: Draw) -> No
 @pytest.mark.skipif(IN_TILES is None, reason="this machine does not multiply in tiles")
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("pieces", [ROUNDED, WHOLE], ids=["rounded", "whole"])
+@pytest.mark.parametrize("pieces", [ROUNDED, HIGH, WHOLE], ids=["rounded", "high", "whole"])
 def test_a_team_in_tiles_gives_the_same_bits(
     pieces: int, cell: str, backward: bool, arguments: Draw
 ) -> None:

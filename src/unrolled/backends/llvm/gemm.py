@@ -22,7 +22,7 @@ from unrolled.backends.llvm.frame import Rows
 from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.products import TILE_ROWS
 from unrolled.backends.llvm.table import ALIGNMENT, Table
-from unrolled.backends.llvm.target import ROUNDED, WHOLE, Target, choose_target, with_tiles
+from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.threads import run_parallel
 from unrolled.backends.llvm.tiles import TILE, configure_tiles, release_tiles, write_tiles
 from unrolled.backends.llvm.tiling import Lines, cut_lines
@@ -112,13 +112,13 @@ def room_size(pieces: int) -> int:
     return (MOST + PANEL * TILE_ROWS) * MORE_TERMS // 2 * pieces
 
 
-def gemm(rounded: bool) -> Gemm:
-    """Give what multiplies in tiles, factors rounded or whole; compiled or found compiled.
+def gemm(pieces: int) -> Gemm:
+    """Give what multiplies in tiles, factors of so many pieces; compiled or found compiled.
 
     Raises:
         BackendError: this machine has no tiles.
     """
-    target = with_tiles(choose_target(), ROUNDED if rounded else WHOLE)
+    target = with_tiles(choose_target(), pieces)
     if target is None:
         raise BackendError("this machine does not multiply in tiles of bfloat16")
     return Gemm(target)

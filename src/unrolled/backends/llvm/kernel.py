@@ -230,8 +230,8 @@ def compile_program(program: Program, *, pieces: int = 0) -> Kernel:
 
     Args:
         program: a verified program.
-        pieces: of bfloat16 that stand for a factor of a product, if the program is in float32 and
-            the machine has instructions for that: `ROUNDED` or `WHOLE`; 0: factors as they are.
+        pieces: of bfloat16 that stand for a factor of a product, see `backends.precision`, if the
+            program is in float32 and the machine has instructions for that; 0: factors as they are.
 
     Example:
         >>> from unrolled.ir import parse

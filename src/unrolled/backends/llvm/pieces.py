@@ -7,6 +7,8 @@ pieces the six greatest are their product, but for 2^-21 of it at most::
     a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1)
 
 (Henry, Tang and Heinecke 2019, arXiv:1904.06376). One piece is the number rounded to bfloat16.
+Two are that and what is left, rounded in its turn: what then is left is 2^-17 of the number at
+most, and of the four products of pieces all but the smallest, 2^-16 at most, are added up.
 
 Infinity and NaN, which have no bits to cut, are a last piece, behind a first one of 1 or -1: a last
 piece meets no other than the first, which is zero of no number but of zero. Tiles take what is
@@ -16,6 +18,7 @@ below 2^-126 for zero, pieces too: the last bits of numbers below 2^-103 are los
 from collections.abc import Sequence
 
 from unrolled.backends.llvm.code import Code, Value
+from unrolled.backends.precision import HIGH, WHOLE
 
 FIRST_BITS = 0xFFFF0000
 """Those of a float32 that a bfloat16 has."""
@@ -27,20 +30,21 @@ def cut(code: Code, pair: Sequence[Value], pieces: int, *, in_turn: bool) -> lis
     Args:
         code: where to write it.
         pair: the vectors.
-        pieces: one, rounded, or as many as make up the numbers.
+        pieces: of each number, see `backends.precision`.
         in_turn: whether numbers of the two vectors take turns, or else those of the first come
             before those of the second.
 
     Returns:
         A vector for each piece.
     """
-    if pieces == 1:
-        both = code.rounded(*pair)
-        order = [half * code.lanes + lane for lane in range(code.lanes) for half in range(2)]
-        return [code.halves_shuffled(both, both, order) if in_turn else both]
-    cuts = zip(*(_cut_one(code, vector, pieces) for vector in pair), strict=True)
+    *cuts, last = zip(*(_cut_one(code, vector, pieces) for vector in pair), strict=True)
     join = _in_turn if in_turn else _one_after_the_other
-    return [join(code, *both) for both in cuts]
+    found = [join(code, *both) for both in cuts]
+    if pieces == WHOLE:  # the last eight bits are left
+        return [*found, join(code, *last)]
+    both = code.rounded(*last)
+    order = [half * code.lanes + lane for lane in range(code.lanes) for half in range(2)]
+    return [*found, code.halves_shuffled(both, both, order) if in_turn else both]
 
 
 def _cut_one(code: Code, vector: Value, pieces: int) -> list[Value]:
@@ -48,12 +52,24 @@ def _cut_one(code: Code, vector: Value, pieces: int) -> list[Value]:
     finite = code.compare("<", code.unary("fabs", vector), code.constant(float("inf")))
     rest, found = vector, []
     for _ in range(pieces - 1):
-        bits = code.builder.and_(code.builder.bitcast(rest, code.integers), code.whole(FIRST_BITS))
+        bits = code.builder.bitcast(rest, code.integers)
+        if pieces == HIGH:
+            bits = code.builder.add(bits, _half(code, vector))
+        bits = code.builder.and_(bits, code.whole(FIRST_BITS))
         first = code.builder.bitcast(bits, code.vector)
         instead = code.constant(0.0) if found else _sign(code, vector)
         found.append(code.builder.select(finite, first, instead))
         rest = code.builder.fsub(rest, found[-1])
     return [*found, rest]
+
+
+def _half(code: Code, vector: Value) -> Value:
+    """Give what is added to bits before the last are left out, so that they are rounded.
+
+    It is nothing for the greatest numbers, which would become infinite.
+    """
+    below = code.compare("<", code.unary("fabs", vector), code.constant(2.0**127))
+    return code.builder.select(below, code.whole(0x8000), code.whole(0))
 
 
 def _sign(code: Code, vector: Value) -> Value:

@@ -36,7 +36,7 @@ class Target:
     features: str
     vector_bytes: int
     registers: int  # that hold vectors
-    pieces: int = 0  # of bfloat16 that stand for a factor of a product in tiles; 0: no tiles
+    pieces: int = 0  # of a factor of a product in tiles, see `backends.precision`; 0: no tiles
 
     @property
     def scalef(self) -> bool:
@@ -105,14 +105,10 @@ TILES = ("amx-tile", "amx-bf16", "avx512bf16")
 """The features that products of bfloat16 in tiles stand on, beside those of avx512."""
 
 
-ROUNDED, WHOLE = 1, 3
-"""Pieces of a factor: one is the number rounded to bfloat16, three are all 24 bits of a float32."""
-
-
 def with_tiles(target: Target, pieces: int) -> Target | None:
     """Give the target with products in tiles of bfloat16; None where the machine has none.
 
-    >>> with_tiles(PORTABLE, ROUNDED) is None
+    >>> with_tiles(PORTABLE, 1) is None
     True
     """
     host = llvm.get_host_cpu_features()
