@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unrolled import compiled
+from unrolled import compiled, compiler
 from unrolled.cell import Cell
 from unrolled.compiled import CACHE
 from unrolled.errors import CaptureError
@@ -166,9 +166,79 @@ class Reads(Cell):
         return h, h
 
 
-def test_constants_that_are_more_than_rows_are_refused_by_name() -> None:
+UNFIT = {
+    "of integers": torch.ones(2, 4, 1, dtype=torch.long),
+    "of another precision": torch.ones(2, 4, 1, dtype=torch.float64),
+    "of other rows": torch.ones(3, 4, 1),
+    "of no features": torch.ones(2, 0, 1),
+    "of a number": torch.ones(()),
+}
+
+
+@pytest.mark.parametrize("memory", UNFIT.values(), ids=UNFIT)
+def test_constants_that_no_program_reads_are_refused_by_name(memory: Tensor) -> None:
     with pytest.raises(CaptureError, match="^Reads cannot be captured: it reads the constant mem"):
-        run(Reads(), torch.zeros(3, 1, 1), constants={"memory": torch.ones(1, 4, 2)})
+        run(Reads(), torch.zeros(3, 2, 1), constants={"memory": memory})
+
+
+def test_constants_of_ever_more_sizes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "MANY_SIZES", 3)
+
+    class Sums(Reads):
+        def forward(self, x: Tensor, h: Tensor, *, memory: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(x, h + 1, memory=memory)
+
+    def read(source: int) -> None:
+        run(Sums(), torch.zeros(3, 2, 1), constants={"memory": torch.ones(2, source, 2)})
+
+    for source in (1, 2, 3, 3, 2, 1):
+        read(source)
+    with pytest.warns(RuntimeWarning, match="^Sums has been compiled for 3 sizes of .* memory, wh"):
+        read(4)
+    read(5)
+
+
+class Looks(Cell):
+    """Attends to a memory by an additive score, with the keys made anew at every step."""
+
+    def __init__(self) -> None:
+        super().__init__(h=4)
+        self.W, self.U, self.V = nn.Linear(3, 4), nn.Linear(6, 4), nn.Linear(6, 4, bias=False)
+
+    def forward(
+        self, x: Tensor, h: Tensor, *, memory: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        scores = torch.tanh(h[:, None] + self.U(memory)).sum(-1)
+        weights = scores.masked_fill(~visible, -1e9).softmax(-1)
+        read = torch.bmm(weights[:, None], memory)[:, 0]
+        h = torch.tanh(self.W(x) + self.V(read))
+        return torch.cat([h, weights.sum(-1, keepdim=True)], -1), h
+
+
+def looking(backend: str, *given: Tensor, lengths: list[int] | None) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    cell, (xs, memory) = Looks().double(), given
+    visible = torch.tensor([[True] * 5, [True, False, True, False, False]])
+    constants = {"memory": memory, "visible": visible}
+    ys, last = unroll(cell, xs, constants=constants, lengths=lengths, backend=backend)
+    return ys, last["h"]
+
+
+@pytest.mark.parametrize("backend", ["interpreter", "llvm"])
+@pytest.mark.parametrize("lengths", [None, [4, 2]], ids=["full", "ragged"])
+def test_a_memory_is_read_at_every_step(backend: str, lengths: list[int] | None) -> None:
+    given = [
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((4, 2, 3), (2, 5, 6))
+    ]
+    found = []
+    for name in (backend, "eager"):
+        made = looking(name, *given, lengths=lengths)
+        total = torch.stack([value.square().sum() for value in made]).sum()
+        first = torch.autograd.grad(total, given, create_graph=True)
+        second = torch.autograd.grad(torch.stack([g.sin().sum() for g in first]).sum(), given)
+        found.append([value.detach() for value in (*made, *first, *second)])
+    torch.testing.assert_close(*found)
 
 
 class Asks(Cell):

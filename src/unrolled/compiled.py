@@ -117,7 +117,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
-    constants = {name: call.constants[own] for name, own in lowered.constants.items()}
+    held = [call.constants[own].to(compiled.captured.dtype) for own in lowered.constants.values()]
+    constants = dict(zip(lowered.constants, _flat(held), strict=True))
     if call.resets is not None:
         resets = cuts_backwards(call.resets) if call.reverse else call.resets
         inputs[RESET] = resets[..., None].to(compiled.captured.dtype)
@@ -148,11 +149,12 @@ def _refuse(cell: Cell, call: Call) -> None:
     name = type(cell).__name__
     dtype, batch = call.state[0].dtype, call.xs.shape[1]
     for constant, value in call.constants.items():
-        if value.dim() != 2 or value.shape[0] != batch or value.dtype != dtype:
+        fits = value.shape[:1] == (batch,) and 0 not in value.shape[1:]
+        if not fits or value.dtype not in (dtype, torch.bool):
             raise CaptureError(
                 f"{name} cannot be captured: it reads the constant {constant} of shape "
-                f"{tuple(value.shape)} and type {value.dtype} at every step, and a program rows "
-                f'({batch}, width) of {dtype}. Run this cell with backend="eager".'
+                f"{tuple(value.shape)} and type {value.dtype} at every step, and a program reads "
+                f'({batch}, ...) of {dtype} or bool. Run this cell with backend="eager".'
             )
     if is_apart():
         raise CaptureError(f"{name} cannot be captured: it runs in a step that is being captured")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from unrolled.compiler import Gradient
@@ -30,6 +31,9 @@ class Products:
             return right
         if gradient.how == "constant":
             return right.sum(0)
+        if gradient.how == "outer":
+            left = self.known[gradient.left]
+            return torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1)).flatten(1)
         if gradient.how == "vector":
             if gradient.right not in self.sums:
                 rows = _flat(right)  # as a product with ones: twice as fast as a sum

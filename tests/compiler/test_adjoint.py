@@ -122,6 +122,42 @@ def test_steps_behind_the_end_have_no_gradient(op: Op) -> None:
     check(program_of(op), lengths=[1, 3])
 
 
+READS = """program float64
+    input    x: rows 3
+    constant m: rows 6
+    state    h: rows 3
+    s = add h, x : rows 3
+    {expand}
+    p = mul {factors} : rows 6
+    w = sum[2, 3, 1] p : rows 2
+    v = slice[0, 1] w : rows 1
+    f = expand[1, 3, 1] v : rows 3
+    n = mul f, x : rows 3
+    output y = n
+    next   h = n"""
+
+
+@pytest.mark.parametrize("factors", ["e, m", "m, e"])
+@pytest.mark.parametrize("lengths", [None, [1, 3]], ids=["full", "ragged"])
+def test_of_outer_products_that_add_up_the_loop_gives_the_factors(
+    factors: str, lengths: list[int] | None
+) -> None:
+    program = READS.format(expand="e = expand[1, 2, 3] s : rows 6", factors=factors)
+    check(program, lengths)
+    training = memory(parse(program), adjoint(parse(program)))
+    (of_memory,) = (g for g in training.gradients if g.of == "m")
+    widths = training.backward.types
+    assert (of_memory.how, of_memory.right) == ("outer", "s")
+    assert all(widths[str(value)].width < 6 for _, value in training.backward.outputs)
+
+
+def test_what_is_no_outer_product_is_summed_as_it_is() -> None:
+    program = READS.format(expand="e = concat s, x : rows 6", factors="e, m")
+    check(program)
+    training = memory(parse(program), adjoint(parse(program)))
+    assert [g.how for g in training.gradients if g.of == "m"] == ["constant"]
+
+
 def test_all_tables_have_the_same_rows() -> None:
     assert set(OPS) == set(ADJOINT) == set(INTERPRET) == set(BODIES)
 

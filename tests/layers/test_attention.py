@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.layers.attention import SCORES, Attention, Memory
+from unrolled.layers.attention import SCORES, Attention, Memory, padded
 
 SOURCE, TIME, BATCH, FEATURES, HIDDEN = 5, 4, 3, 4, 7
 LENGTHS = [5, 2, 3]
@@ -238,3 +238,21 @@ def test_what_does_not_fit_is_refused_with_its_numbers(case: str) -> None:
     call, kind, message = WRONG[case]
     with pytest.raises(kind, match=f"^{re.escape(message)}$"):
         call()
+
+
+def test_padded_memories_have_few_lengths_and_nothing_more_to_see() -> None:
+    lengths = set()
+    for source in range(1, 200):
+        memory = {
+            "keys": torch.randn(2, source, 3),
+            "values": torch.randn(2, source, 4),
+            "visible": torch.ones(2, source, dtype=torch.bool),
+        }
+        longer = padded(memory)
+        found = {name: value.shape[1] for name, value in longer.items()}
+        (length,) = set(found.values())
+        lengths.add(length)
+        assert source <= length <= max(source + 3, 1.25 * source)
+        assert longer["visible"].sum() == memory["visible"].sum()
+        assert all(torch.equal(longer[name][:, :source], memory[name]) for name in memory)
+    assert len(lengths) < 24

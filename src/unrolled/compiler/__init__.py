@@ -1,5 +1,6 @@
 """From a cell to the programs that run it: a list of passes, top to bottom."""
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
@@ -105,7 +106,7 @@ def compile_cell(
         cell: the cell, in the mode in which it is to run.
         x: an input of one step, (batch, *features).
         state: tensors of the states' types; by default the cell's initial state.
-        constants: what every step is given by name, (batch, width) each.
+        constants: what every step is given by name, (batch, ...) each.
 
     Raises:
         CaptureError: the step cannot be one program; the message says why.
@@ -131,6 +132,10 @@ def _lowered(captured: Step, *, narrowed: bool = True, products: int = 0) -> Com
     return Compiled(captured, parts, lower(step, parts))
 
 
+MANY_SIZES = 32
+"""Sizes of a cell's constants that are compiled for before a warning is given."""
+
+
 class Cache:
     """What has been compiled, by the cells' structure, the inputs' shape and all types.
 
@@ -138,7 +143,7 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self.known: dict[Hashable, Compiled | Exception] = {}
+        self.known: dict[tuple[Hashable, ...], Compiled | Exception] = {}
         self.lock = RLock()
 
     def get(
@@ -158,13 +163,15 @@ class Cache:
             structure: its structure.
             xs: (time, batch, *features).
             state: (batch, *size) each.
-            constants: (batch, width) each.
+            constants: (batch, ...) each.
         """
         sizes = (xs.shape[2:], *(value.shape[1:] for value in (*state, *constants.values())))
         like = zip(sizes, (xs, *state, *constants.values()), strict=True)
         kinds = tuple((tuple(map(int, size)), x.dtype, x.device) for size, x in like)
         key = (structure, kinds, *constants)
         found = self.known.get(key)
+        if found is None and constants:
+            self._warn_of_many(structure, key, cell)
         if found is None:
             found = run_apart(lambda: _compiled(cell, kinds, tuple(constants)))
             with self.lock:
@@ -172,6 +179,18 @@ class Cache:
         if isinstance(found, Exception):
             raise found.with_traceback(None)
         return found
+
+    def _warn_of_many(self, structure: Structure, key: tuple[Hashable, ...], cell: Cell) -> None:
+        """Say that constants come in more and more sizes, each of which is compiled for."""
+        alike = [known for known in self.known if known[0] == structure and known[2:] == key[2:]]
+        if len(alike) == MANY_SIZES:
+            warnings.warn(
+                f"{type(cell).__name__} has been compiled for {MANY_SIZES} sizes of its constants "
+                f"{', '.join(map(str, key[2:]))}, which takes up to a second each: pad them to few "
+                'sizes, or run it with backend="eager"',
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def _compiled(

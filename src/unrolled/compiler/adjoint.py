@@ -19,15 +19,23 @@ from unrolled.ir.ops import Attributes
 class Gradient:
     """How the gradient of a given value is made, after the loop, from what the programs gave.
 
-    ``sequence``: it is `right` itself; ``constant``: the sum of `right` over time; ``vector``: its
-    sum over time and batch; ``scalar``: the sum of all of it; ``matrix``: the product of `left` and
+    ``sequence``: it is `right` itself; ``constant``: the sum of `right` over time; ``outer``: that
+    of the outer products of `left` and `right`; ``vector``: the sum of `right` over time and batch;
+    ``scalar``: the sum of all of it; ``matrix``: the product of `left` and
     `right`, summed over time and batch, block by block; ``operand``: the product of `right` with
     the given matrix `left` turned over; ``operand of turned``: with the matrix as it is.
     """
 
     of: str
     how: Literal[
-        "sequence", "constant", "vector", "scalar", "matrix", "operand", "operand of turned"
+        "sequence",
+        "constant",
+        "outer",
+        "vector",
+        "scalar",
+        "matrix",
+        "operand",
+        "operand of turned",
     ]
     right: str
     left: str = ""
@@ -122,10 +130,11 @@ class _Backward:
             gradient = self._total(operation.name)
             if gradient is not None and operation.type.kind == "rows":
                 self._through(operation, gradient)
-        for value in (*program.inputs, *program.constants):
+        for value in program.inputs:
             if (gradient := self._total(value.name)) is not None:
-                how = "sequence" if value in program.inputs else "constant"
-                self.gradients.append(Gradient(value.name, how, str(gradient.operand)))
+                self.gradients.append(Gradient(value.name, "sequence", str(gradient.operand)))
+        for value in program.constants:
+            self._of_constant(value.name)
         return self._simplified(states, given, tuple((v.name, self._before(v)) for v in states))
 
     def _simplified(
@@ -190,7 +199,8 @@ class _Backward:
             count += 1
             name = f"{base}_{count}"
         self.types[name] = OPS[op].rule(types, attributes)
-        self.body.append(Operation(name, op, operands, attributes, self.types[name]))
+        self.by_name[name] = Operation(name, op, operands, attributes, self.types[name])
+        self.body.append(self.by_name[name])
         return name
 
     def kind(self, operand: Operand) -> str:
@@ -204,13 +214,13 @@ class _Backward:
 
     def _total(self, name: str) -> Term | None:
         """Sum the gradients that have come to a value."""
+        return _sum(self._terms(name))
+
+    def _terms(self, name: str) -> list[Term]:
         terms = list(self.whole.get(name, ()))
         if name in self.pieces:
             terms += self._joined(self.pieces[name], self.types[name].width)
-        total = terms[0] if terms else None
-        for term in terms[1:]:
-            total = total + term if total is not None else term
-        return total
+        return terms
 
     def _joined(self, pieces: list[tuple[int, int, Term]], width: int) -> Iterator[Term]:
         """Put the gradients of slices side by side, 0 between them; those that overlap, apart."""
@@ -259,6 +269,31 @@ class _Backward:
             else:
                 self._add(operand, term)
 
+    def _of_constant(self, name: str) -> None:
+        """Give what adds up over time: of an outer product its factors, which are far smaller."""
+        terms = self._terms(name)
+        sides = [self._factors(str(term.operand)) for term in terms]
+        self.gradients += [
+            Gradient(name, "outer", right, left) for left, right in filter(None, sides)
+        ]
+        rest = _sum([term for term, found in zip(terms, sides, strict=True) if not found])
+        if rest is not None:
+            self.gradients.append(Gradient(name, "constant", str(rest.operand)))
+
+    def _factors(self, name: str) -> tuple[str, str] | None:
+        """Give the two values whose outer product a value is, if it is one."""
+        product = self.by_name.get(name)
+        if product is None or product.op is not Op.MUL:
+            return None
+        factors = [self.by_name.get(str(operand)) for operand in product.operands]
+        for one, other in (factors, factors[::-1]):
+            if one is None or other is None or not one.op is other.op is Op.EXPAND:
+                return None
+            (left, right), (high, wide, last) = one.attributes[:2], other.attributes
+            if one.attributes[2] == high == 1 and (left, right) == (wide, last):
+                return str(one.operands[0]), str(other.operands[0])
+        return None
+
     def _of_fixed(self, operand: str, term: Term) -> None:
         """Give what adds up to the gradient of a vector, or of a number: one for each step then."""
         if self.types[operand].shape:
@@ -293,3 +328,10 @@ class _Backward:
             operands = (self._known(o) for o in made.operands)
             self.masks[operand] = self.emit(made.op, *operands, attributes=made.attributes)
         return self.masks[operand]
+
+
+def _sum(terms: list[Term]) -> Term | None:
+    total = terms[0] if terms else None
+    for term in terms[1:]:
+        total = total + term if total is not None else term
+    return total

@@ -98,9 +98,12 @@ def _samples(
     random = torch.Generator().manual_seed(0)
     sizes = [(x.dtype, x.shape[1:]), *zip(types, cell.states.values(), strict=True)]
     sizes += [(value.dtype, value.shape[1:]) for value in constants.values()]
+    drawn = [
+        (dtype, 0.2 + 0.6 * torch.rand(BATCH, *size, generator=random)) for dtype, size in sizes
+    ]
     return tuple(
-        (0.2 + 0.6 * torch.rand(BATCH, *size, generator=random)).to(x.device, dtype)
-        for dtype, size in sizes
+        (value > 0.5 if dtype == torch.bool else value).to(x.device, dtype)
+        for dtype, value in drawn
     )
 
 
@@ -232,7 +235,10 @@ def _refuse_mixing(cell: Cell, trace: _Trace) -> Sequence[Tensor]:
     for push in (PUSH, -PUSH):
         moved = {node: trace.numbers[node].clone() for node in trace.given}
         for tensor in moved.values():
-            tensor[0] += tensor.new_full((), push) if tensor.is_floating_point() else 0
+            if tensor.is_floating_point():
+                tensor[0] += push
+            elif tensor.dtype == torch.bool:
+                tensor[0] ^= True
         for node, value in values.of(trace.numbers | moved)[0].items():
             if not torch.equal(_others(node, value), _others(node, whole[node])):
                 raise refused(

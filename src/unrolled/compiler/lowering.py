@@ -100,7 +100,13 @@ class Lowering:
         self.constants.append(Value(name, rows(prod(dims))))
         self.names[name] = node.name
         self.types[name] = rows(prod(dims))
-        return Wide(name, dims, 0)
+        return self._as_given(node, Wide(name, dims, 0))
+
+    def _as_given(self, node: Node, value: Wide) -> Wide:
+        """Give a value of the program as the step has it: a mask if that is one."""
+        if node.meta["val"].dtype != torch.bool:
+            return value
+        return Wide(self.emit(Op.NE, value.name, 0.0), value.dims, value.axis, mask=True)
 
     def _input(self, node: Node) -> Wide:
         if node not in self.before_loop:
@@ -120,10 +126,7 @@ class Lowering:
         self.hoisted.gives[to_loop(name)] = value
         self.inputs.append(Value(name, rows(prod(dims))))
         self.types[name] = rows(prod(dims))
-        given = Wide(name, dims, axis)
-        if dtype == torch.bool:
-            return Wide(self.emit(Op.NE, name, 0.0), dims, axis, mask=True)
-        return given
+        return self._as_given(node, Wide(name, dims, axis))
 
     def view(self, value: Plain, order: Sequence[int], spread: Shape, shape: Shape) -> str:
         """Give a fixed value permuted, then expanded, then reshaped, as the program reads it."""

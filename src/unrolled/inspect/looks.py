@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from unrolled.layers.attending import Bahdanau
 from unrolled.layers.attention import Attention, Memory
 
 
@@ -30,6 +31,7 @@ def looking(model: nn.Module) -> Iterator[list[Looked]]:
     """Note where every `Attention` of a model looks, inside; it is known at the end.
 
     Only runs with gradients are noted: what an inspection computes again, without them, is not.
+    Attention inside a step, which a kernel would not show, runs step by step meanwhile.
 
     Example:
         >>> attention = Attention("dot", 4, 4)
@@ -55,9 +57,14 @@ def looking(model: nn.Module) -> Iterator[list[Looked]]:
         if isinstance(module, Attention)
     ]
     found: list[Looked] = []
+    inside = {m: m.backend for m in model.modules() if isinstance(m, Bahdanau)}
+    for module in inside:
+        module.backend = "eager"
     try:
         yield found
     finally:
+        for module, backend in inside.items():
+            module.backend = backend
         for hook in hooks:
             hook.remove()
         found += [Looked(n, torch.cat(some), visible[n]) for n, some in pieces.items()]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unrolled.cell import Cell, CellFactory, State, wrap
 from unrolled.errors import ConfigError, ShapeError
-from unrolled.layers.attention import Attention, Memory
+from unrolled.layers.attention import Attention, Memory, padded
 from unrolled.layers.coverage import COVERED, Coverage
 from unrolled.layers.dropout import SharedDropout
 from unrolled.layers.recurrent import Recurrent
@@ -207,7 +207,8 @@ class Bahdanau(Attending):
 
     Bahdanau, Cho & Bengio 2015, arXiv:1409.0473. Departs from the paper in: the cell may be any,
     and the layers above the first are plain recurrences. Arguments and errors as for `Luong`, but
-    that there is no coverage: a step's states have one size, whatever the source.
+    that there is no coverage: a step's states have one size, whatever the source. `backend` runs
+    the first layer, as for `unroll`.
 
     Example:
         >>> bahdanau = Bahdanau(nn.GRUCell, 8, 16, values=32, score="additive")
@@ -236,6 +237,7 @@ class Bahdanau(Attending):
             raise ConfigError("coverage is for attention after the recurrence; take 'luong'")
         if layers < 1:
             raise ConfigError(f"Bahdanau has {layers} layers: expected at least 1")
+        self.backend = "auto"
         inner = wrap(cell(inputs + values, hidden))
         self.query = next(iter(inner.states))
         self.attention = Attention(score, prod(inner.states[self.query]), values)
@@ -255,10 +257,15 @@ class Bahdanau(Attending):
         """Read and step by turns."""
         self._check(xs, state)
         first = {name: s[0] for name, s in state.items()}
-        constants = {name: memory[name] for name in ("keys", "values", "visible")}
+        constants = memory if len(xs) == 1 or self.backend == "eager" else padded(memory)
         ys, last, states = unroll(
-            self.first, xs, first, constants=constants, backend="eager", return_states=True
-        )  # no kernel reads a memory yet
+            self.first,
+            xs,
+            first,
+            constants={name: constants[name] for name in ("keys", "values", "visible")},
+            backend=self.backend,
+            return_states=True,
+        )
         ys, read = ys.split(self.split, -1)
         looked = None
         if weights:  # nothing feeds back from them: all times at once, after the loop

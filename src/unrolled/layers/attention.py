@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unrolled.errors import ConfigError, ShapeError
 from unrolled.recurrence import checked_lengths, padding
@@ -130,6 +131,29 @@ SCORES: dict[str, type[Score]] = {
     "scaled_general": ScaledGeneral,
     "additive": Additive,
 }
+
+
+def padded(memory: Memory) -> dict[str, Tensor]:
+    """Append values that nobody sees, so that memories have few lengths.
+
+    A kernel that reads a memory at every step is compiled for the memory's length. From one power
+    of two to the next there are four lengths; at most three values, or a quarter, are new.
+
+    Example:
+        >>> visible = torch.ones(2, 33, dtype=torch.bool)
+        >>> memory = {"keys": torch.ones(2, 33, 5), "values": torch.ones(2, 33, 4)}
+        >>> longer = padded({**memory, "visible": visible})
+        >>> longer["keys"].shape, longer["visible"][0].sum().item()
+        (torch.Size([2, 40, 5]), 33)
+    """
+    source = int(memory["visible"].shape[1])
+    step = max(4, 1 << max(0, source.bit_length() - 3))
+    more = max(1, -(-source // step)) * step - source
+    return {
+        "keys": F.pad(memory["keys"], (0, 0, 0, more)),
+        "values": F.pad(memory["values"], (0, 0, 0, more)),
+        "visible": F.pad(memory["visible"], (0, more)),
+    }
 
 
 class Attention(nn.Module):

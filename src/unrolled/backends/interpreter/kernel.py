@@ -22,6 +22,32 @@ class Interpreted:
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """The rows of a batch that take a step; None: all do. No other is computed with."""
+
+    indices: Tensor | None
+    batch: int
+
+    def of(self, value: Tensor) -> Tensor:
+        """Give these rows of a value."""
+        return value if self.indices is None else value.index_select(0, self.indices)
+
+    def put(self, value: Tensor, old: Tensor | None = None) -> Tensor:
+        """Give all rows: these as a value has them, others as they were, or zero."""
+        if self.indices is None:
+            return value
+        before = value.new_zeros(self.batch, *value.shape[1:]) if old is None else old
+        return before.index_copy(0, self.indices, value)
+
+
+def _running(t: int, lengths: Tensor | None) -> _Rows:
+    """Find the rows that take a step at time t."""
+    if lengths is None or bool((runs := t < lengths).all()):
+        return _Rows(None, 0)
+    return _Rows(runs.nonzero()[:, 0], len(runs))
+
+
+@dataclass(frozen=True)
 class _Line:
     """One operation, its operands as places in a list of values or as numbers."""
 
@@ -84,27 +110,22 @@ class _Interpreter:
     ) -> Interpreted:
         """Run the program over sequences, as every `Kernel`."""
         values: list[Tensor] = [torch.empty(0)] * self.size
-        for places, given in ((self.fixed, fixed), (self.constants, constants)):
-            for place, name in places:
-                values[place] = given[name]
+        for place, name in self.fixed:
+            values[place] = fixed[name]
         state = [states[name] for _, name in self.states]
         sequences = [(place, inputs[name].unbind(0)) for place, name in self.inputs]
-        shortest = time if lengths is None or not lengths.numel() else int(lengths.min())
         history: list[list[Tensor]] = []
         for t in reversed(range(time)) if reverse else range(time):
+            rows = _running(t, lengths)
+            for place, name in self.constants:
+                values[place] = rows.of(constants[name])
             for place, sequence in sequences:
-                values[place] = sequence[t]
+                values[place] = rows.of(sequence[t])
             for (place, _), value in zip(self.states, state, strict=True):
-                values[place] = value
-            self._step(values, state[0])
-            new = [values[place] for place in self.next]
-            given = [values[place] for _, place in self.outputs]
-            if lengths is not None and t >= shortest:
-                runs = (t < lengths)[:, None]
-                given = [torch.where(runs, value, 0) for value in given]
-                new = [torch.where(runs, n, o) for n, o in zip(new, state, strict=True)]
-            state = new
-            history.append(given)
+                values[place] = rows.of(value)
+            self._step(values, rows.of(state[0]))
+            state = [rows.put(values[at], old) for at, old in zip(self.next, state, strict=True)]
+            history.append([rows.put(values[place]) for _, place in self.outputs])
         if reverse:
             history.reverse()
         return Interpreted(
