@@ -1,6 +1,6 @@
 """`explain`: what the compiler makes of a cell, and which backend runs it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +47,19 @@ class Explanation:
         return f"{self.cell}: {self.recurrence}\n\n{text}\n\nbackend: {self.backend}"
 
 
-def explain(cell: nn.Module, inputs: int | None = None) -> Explanation:
+def explain(
+    cell: nn.Module,
+    inputs: int | None = None,
+    *,
+    constants: Mapping[str, Tensor] | None = None,
+) -> Explanation:
     """Say what is captured of a cell, how it is split, its class, its program and its backend.
 
     Args:
         cell: a `Cell`, or one of torch.nn's cells, in the mode in which it is to run.
         inputs: the number of features that it takes; by default the first that it accepts among
             the sizes of its parameters and states.
+        constants: what every step is given by name, (batch, ...) each, as for `unroll`.
 
     Returns:
         The explanation; print it.
@@ -67,22 +73,25 @@ def explain(cell: nn.Module, inputs: int | None = None) -> Explanation:
         full mixing
     """
     ready = wrap(cell)
-    x = _input(ready, inputs)
+    constants = constants or {}
+    x = _input(ready, inputs, constants)
     try:
-        return Explanation(type(ready).__name__, compile_cell(ready, x), None)
+        compiled = compile_cell(ready, x, constants=constants)
+        return Explanation(type(ready).__name__, compiled, None)
     except CaptureError as error:
         return Explanation(type(ready).__name__, None, str(error))
 
 
-def _input(cell: Cell, inputs: int | None) -> Tensor:
+def _input(cell: Cell, inputs: int | None, constants: Mapping[str, Tensor]) -> Tensor:
     like = next(iter(cell.initial_state(1).values()))
+    batch = next((len(value) for value in constants.values()), 2)
     if inputs is not None:
-        return cell.draw(like.new_zeros(1, 2, inputs))[0]
+        return cell.draw(like.new_zeros(1, batch, inputs))[0]
     for size in dict.fromkeys(_sizes(cell)):
-        x = cell.draw(like.new_zeros(1, 2, size))[0]
+        x = cell.draw(like.new_zeros(1, batch, size))[0]
         try:
             with torch.no_grad():
-                cell(x, *cell.initial_state(2).values())
+                cell(x, *cell.initial_state(batch).values(), **constants)
         except (RuntimeError, ValueError):
             continue
         return x

@@ -12,6 +12,8 @@ from unrolled.compiler.capture import capture
 from unrolled.compiler.structure import structure
 from unrolled.errors import CaptureError
 from unrolled.explanation import explain
+from unrolled.layers.attending import AttendingCell
+from unrolled.layers.attention import Attention
 from unrolled.recurrence import unroll
 from unrolled.zoo import GRU, Elman
 
@@ -329,3 +331,11 @@ def test_explain_tells_why_there_is_no_program() -> None:
     page = str(explain(ReadsNumber()))
     assert page.startswith("ReadsNumber cannot be captured: it reads a number out of a tensor")
     assert page.endswith("backend: torch or eager: the step cannot be captured")
+
+
+def test_explain_reads_a_memory() -> None:
+    attention = Attention("general", 6, 4)
+    memory = attention.memory(torch.randn(5, 3, 4), [5, 2, 1])
+    found = explain(AttendingCell(GRU(7, 6), attention), 3, constants=memory)
+    assert found.obstacle is None
+    assert "constant values: rows 20" in str(found)

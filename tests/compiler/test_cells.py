@@ -208,6 +208,33 @@ class Convolution(Cell):
         return h, h, self.V(x), p
 
 
+class SideBySide(Cell):
+    """Maps the state and the input by one matrix, and by another with a part of the state."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.V = Linear(2 * inputs + hidden, hidden), Linear(1 + 2 * inputs, hidden, False)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        a = self.W(torch.cat([-x, h, x], -1))
+        h = tanh(a + self.V(torch.cat([h[:, :1], x, x * x], 1)))
+        return h, h
+
+
+class Products(Cell):
+    """Writes its maps as products with matrices."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(h=hidden)
+        self.W, self.V = (nn.Parameter(torch.randn(inputs, hidden)) for _ in range(2))
+        self.U, self.R = (nn.Parameter(0.5 * torch.randn(hidden, hidden)) for _ in range(2))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        z = sigmoid(x @ self.W + torch.mm(h, self.U))
+        h = z * h + (1 - z) * tanh(x @ self.V + h @ (self.R - self.R.T))
+        return h, h
+
+
 CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "MGU": (MGU, Recurrence.MIXING),
     "LayerNormLSTM": (LayerNormLSTM, Recurrence.MIXING),
@@ -222,6 +249,8 @@ CELLS: dict[str, tuple[Callable[[int, int], nn.Module], Recurrence]] = {
     "Aside": (Aside, Recurrence.MIXING),
     "Delay": (Delay, Recurrence.LINEAR),
     "Convolution": (Convolution, Recurrence.LINEAR),
+    "SideBySide": (SideBySide, Recurrence.MIXING),
+    "Products": (Products, Recurrence.MIXING),
     "torch-GRUCell": (nn.GRUCell, Recurrence.MIXING),
     "torch-LSTMCell": (nn.LSTMCell, Recurrence.MIXING),
 }

@@ -20,10 +20,12 @@ from unrolled.compiler.bias import bias
 from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join, side_by_side
 from unrolled.compiler.lower import lower
+from unrolled.compiler.maps import maps
 from unrolled.compiler.memory import memory
 from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
+from unrolled.compiler.separate import separate
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.unswap import unswap
 from unrolled.ir import Program, parse
@@ -58,7 +60,7 @@ CELLS: dict[str, Callable[[int, int], nn.Module]] = {
 def pages(make: Callable[[int, int], nn.Module]) -> dict[str, str]:
     """Give what each pass makes of a cell."""
     captured = capture(wrap(make(3, 4)), torch.zeros(2, 3))
-    joined = join(captured)
+    joined = separate(join(maps(captured.copied())))
     parts = partition(joined)
     narrower = narrow(joined, parts)
     first = {
@@ -141,6 +143,46 @@ def test_matrices_that_are_computed_of_parameters_are_joined_too() -> None:
         ys, _ = unroll(cell, xs, backend=backend)
         results.append((ys, *torch.autograd.grad(ys.square().sum(), (xs, *cell.parameters()))))
     torch.testing.assert_close(*results)
+
+
+def test_products_with_matrices_are_joined_like_maps() -> None:
+    class Gates(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=4)
+            self.U, self.V = (nn.Parameter(torch.randn(4, 4)) for _ in range(2))
+            self.W = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.sigmoid(h @ self.U) * torch.tanh(torch.mm(h, self.V) + self.W(h) + x)
+            return h, h
+
+    step = join(maps(capture(Gates(), torch.zeros(2, 4))))
+    linear = torch.ops.aten.linear.default
+    widths = [n.meta["val"].shape[-1] for n in step.nodes if n.target is linear]
+    assert widths == [4 + 4, 4]  # with a bias and without
+
+
+class Both(Cell):
+    """Maps the input and the state by one matrix, and what comes after by another."""
+
+    def __init__(self, inputs: int, *, first: bool) -> None:
+        super().__init__(h=5)
+        self.W, self.V, self.first = nn.Linear(inputs + 5, 5), nn.Linear(10, 5), first
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        a = self.W(torch.cat([x, h] if self.first else [h, x], -1))
+        h = torch.tanh(self.V(torch.cat([a, h], -1)))
+        return h, h
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["x, h", "h, x"])
+@pytest.mark.parametrize("inside", [0, 3, 4, 20])
+def test_what_is_beside_the_state_is_mapped_on_its_own(first: bool, inside: int) -> None:
+    step = separate(join(capture(Both(4, first=first), torch.zeros(2, 4))), inside=inside)
+    linear = torch.ops.aten.linear.default
+    parts = partition(step)
+    assert sum(node.target is linear for node in parts.kept) == 2
+    assert sum(node.target is linear for node in parts.hoisted) == (inside < 4)
 
 
 def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:

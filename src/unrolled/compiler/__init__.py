@@ -15,11 +15,13 @@ from unrolled.compiler.bias import bias
 from unrolled.compiler.capture import capture
 from unrolled.compiler.join import join
 from unrolled.compiler.lower import Lowered, lower
+from unrolled.compiler.maps import maps
 from unrolled.compiler.memory import Training, kept_as, memory
 from unrolled.compiler.narrow import narrow
 from unrolled.compiler.partition import Parts, partition
 from unrolled.compiler.piece import ROWS, Piece, to_loop
 from unrolled.compiler.resets import RESET, start_of, with_resets
+from unrolled.compiler.separate import separate
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
 from unrolled.compiler.structure import Structure, seal, trace
@@ -125,7 +127,7 @@ def compile_cell(
 
 
 def _lowered(captured: Step, *, narrowed: bool = True, products: int = 0) -> Compiled:
-    step = join(captured)
+    step = separate(join(maps(captured.copied())), inside=products)
     parts = partition(step)
     if narrowed:
         step, parts = bias(step, narrow(step, parts, products=products))

@@ -4,12 +4,11 @@ A cell keeps one matrix per symbol of its paper; one large product is several ti
 small ones, before the loop, in it, and in the gradients after it.
 """
 
-from dataclasses import replace
 from operator import getitem
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, Node
+from torch.fx import Node
 
 from unrolled.compiler.step import Step, insert, of_parameters, reached
 
@@ -25,6 +24,9 @@ def join(step: Step) -> Step:
     Their matrices are parameters, or computed of parameters alone. Maps that no state needs stay
     apart from those that one does: they can wait until after the loop.
 
+    Args:
+        step: the captured step; its graph is changed.
+
     Example:
         >>> from unrolled.cell import wrap
         >>> from unrolled.compiler.capture import capture
@@ -36,40 +38,26 @@ def join(step: Step) -> Step:
         linear_default = linear(x, side_by_side)
         split_with_sizes_default = split_with_sizes(linear_default, [5, 5, 5], -1)
     """
-    graph, copies = Graph(), {}
-    graph.graph_copy(step.y.graph, copies)
-    for old, new in copies.items():
-        new.name = old.name
     feeds, known = set(reached(step.after)), {*step.tensors, *step.values, *of_parameters(step)}
-    varying = [copies[node] for node in step.nodes if node not in known]
+    varying = [node for node in step.nodes if node not in known]
     for node in step.nodes:
         if node in known and varying:
-            varying[0].prepend(copies[node])  # a matrix may be computed behind the first that reads
+            varying[0].prepend(node)  # a matrix may be computed behind the first that reads
     groups: dict[object, list[Node]] = {}
     for node in step.nodes:
         if node.target is aten.linear.default and all(p in known for p in node.args[1:]):
             key = (node.args[0], len(node.args), node in feeds)
             groups.setdefault(key, []).append(node)
+    instead: dict[Node, Node] = {}
     for group in groups.values():
         if len(group) > 1:
-            pieces = _side_by_side(graph, [copies[node] for node in group])
-            copies |= dict(zip(group, pieces, strict=True))
-    results = [copies[node] for node in (step.y, *step.after)]
-    renewed = replace(
-        step,
-        x=copies[step.x],
-        before=tuple(copies[node] for node in step.before),
-        constants={name: copies[node] for name, node in step.constants.items()},
-        tensors={copies[node]: path for node, path in step.tensors.items()},
-        values={copies[node]: value for node, value in step.values.items()},
-        y=results[0],
-        after=tuple(results[1:]),
-    )
-    return replace(renewed, nodes=reached(results))
+            instead |= dict(zip(group, _side_by_side(group), strict=True))
+    return step.with_results([instead.get(node, node) for node in (step.y, *step.after)])
 
 
-def _side_by_side(graph: Graph, group: list[Node]) -> list[Node]:
+def _side_by_side(group: list[Node]) -> list[Node]:
     """Put one linear map in the place of several, and give its pieces."""
+    graph = group[0].graph
     with graph.inserting_before(group[0]):
         joined = [
             insert(graph, side_by_side, list(parts))

@@ -1,7 +1,7 @@
 """A captured step: the graph of core ATen operations, its inputs, states and parameters named."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,31 @@ class Step:
 
     def __str__(self) -> str:
         return "\n".join(shown(node) for node in self.nodes)
+
+    def copied(self) -> "Step":
+        """Give the same step in a graph of its own, which passes may change."""
+        graph, copies = Graph(), {}
+        graph.graph_copy(self.y.graph, copies)
+        for old, new in copies.items():
+            new.name = old.name
+        return Step(
+            self.cell,
+            self.dtype,
+            self.states,
+            x=copies[self.x],
+            before=tuple(copies[node] for node in self.before),
+            constants={name: copies[node] for name, node in self.constants.items()},
+            tensors={copies[node]: path for node, path in self.tensors.items()},
+            values={copies[node]: value for node, value in self.values.items()},
+            nodes=tuple(copies[node] for node in self.nodes),
+            y=copies[self.y],
+            after=tuple(copies[node] for node in self.after),
+        )
+
+    def with_results(self, results: Sequence[Node]) -> "Step":
+        """Give the step with another output and other new states, as its graph now has them."""
+        y, *after = results
+        return replace(self, y=y, after=tuple(after), nodes=reached(results))
 
 
 def shown(node: Node) -> str:
