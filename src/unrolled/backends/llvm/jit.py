@@ -76,8 +76,14 @@ def _passes() -> llvm.ModulePassManager:
 
 
 def _machine(target: Target) -> llvm.TargetMachine:
+    """Give what generates code that finds its constants wherever in memory they lie.
+
+    The linker asks the system for room for code and for constants apart. Where other libraries have
+    left gaps, they come to lie more than 2 GiB from each other, which smaller code models cannot
+    cross: the process would be aborted.
+    """
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+        cpu=target.cpu, features=target.features, opt=2, reloc="static", codemodel="large"
     )
 
 
