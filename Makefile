@@ -11,7 +11,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make laws    hold every cell to every law, compiled for both float types (some minutes)"
 	@echo "make lint    check format, style and types"
-	@echo "make bench   measure speed against torch.nn"
+	@echo "make bench   measure speed against torch.nn and others (some minutes)"
 	@echo "make bench-zoo  measure every cell against its own loop, and write docs/zoo.md"
 	@echo "make setup   only set up .venv, for development"
 	@echo "make clean   remove .venv and what tools left behind; runs/ stays"

@@ -1,124 +1,189 @@
-"""Speed of whole layers: unrolled against torch.nn, interleaved in one process.
+"""Speed of whole layers: unrolled beside others that run the same, by turns in one process.
 
-    make bench        or        python benchmarks/layers.py --repeats 7 --json FILE
+    make bench        or        python benchmarks/layers.py --rivals torch.nn --json FILE
 
-Every case is first checked for equal outputs and gradients. Times are medians with the middle half
-of the repeats; the ratio is the median of torch.nn over that of unrolled: above 1, unrolled is
-faster.
+Every case is first checked for equal outputs and gradients. Times are medians, their spread is the
+middle half of the turns by the median; a ratio is the time of a rival over that of unrolled: above
+1, unrolled is faster. The share of the peak is what unrolled computes in its products, by what the
+multipliers can do (`peak.py`).
 """
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
-from torch import nn
 
-import unrolled
-from measure import commit, interleaved, machine
+from measure import PRECISIONS, interleaved, origin, products
+from peak import fma_peak
+from rivals import KINDS, RIVALS, Case, Side, by_torch, by_unrolled
 
-SHAPES = [(1, 128, 256), (8, 128, 256), (32, 64, 256), (32, 64, 512), (128, 64, 128), (32, 128, 64)]
-KINDS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
-    "LSTM": (unrolled.LSTM, nn.LSTM),
-    "GRU": (unrolled.GRU, nn.GRU),
-    "RNN": (unrolled.RNN, nn.RNN),
-}
+SHAPES = [  # batch, time, inputs and units
+    (1, 128, 256),
+    (8, 128, 256),
+    (32, 16, 256),
+    (32, 64, 256),
+    (32, 64, 512),
+    (128, 64, 128),
+    (32, 128, 64),
+]
+PASSES = {"forward": 1, "training": 3}
+"""How often each product is made: in training, for the gradients of both factors too."""
+
+SECONDS = 5.0
+"""For the turns of one pass: slow ones are run fewer times."""
+
+SETTLE = 0.01
+"""Twice as long as threads of OpenMP were seen to wait busily for more to do."""
+
+OURS = "unrolled"
+
+WIDTH = 120
+"""Of what is printed where there is no terminal."""
 
 
 def main() -> None:
     """Measure every kind of layer at every shape, forward and in training."""
-    parser = argparse.ArgumentParser(description="Measure speed against torch.nn.")
-    parser.add_argument("--repeats", type=int, default=7, help="times that each case is run")
+    parser = argparse.ArgumentParser(description="Measure the speed of layers beside others.")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each case at most")
+    parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=list(RIVALS), metavar="NAME")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    console, records = Console(), []
-    for kind in KINDS:
-        for batch, steps, hidden in SHAPES:
-            record = measure(kind, batch, steps, hidden, arguments.repeats)
-            records.append(record)
-            console.print(
-                f"{kind} B={batch} T={steps} H={hidden}: training "
-                f"{record['training']['ratio']:.2f}, forward {record['forward']['ratio']:.2f}",
-                highlight=False,
-            )
-    console.print(table(records))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    left_out = {name: why for name in arguments.rivals if (why := RIVALS[name].missing())}
+    for name, why in left_out.items():
+        console.print(f"without {name}: {why}", markup=False)
+    rivals = [name for name in arguments.rivals if name not in left_out]
+    peak, records = 0.0, []
+    for case in cases():
+        peak = max(peak, fma_peak())  # time and again: a noisy machine seldom lets all threads run
+        records.append(measure(case, rivals, arguments.precision, arguments.repeats))
+        console.print(progress(records[-1]))
+    for record in records:
+        for name in PASSES:
+            record[name]["share of peak"] = round(record[name]["gflops"] * 1e9 / peak, 3)
+    console.print(table(records, arguments.rivals, caption(peak, arguments.precision, left_out)))
     if arguments.json:
+        modules = [module for name in rivals for module in RIVALS[name].modules]
         facts = {
-            "command": "make bench",
-            "commit": commit(),
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": machine(),
+            **origin(),
+            "versions": {module: version(module) for module in modules},
+            "precision": arguments.precision,
             "repeats": arguments.repeats,
+            "peak gflops": round(peak / 1e9, 1),
+            "left out": left_out,
             "cases": records,
         }
         arguments.json.write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def measure(kind: str, batch: int, steps: int, hidden: int, repeats: int) -> dict[str, Any]:
-    """Time one case, both sides by turns, after both gave the same."""
-    torch.manual_seed(0)
-    ours_kind, theirs_kind = KINDS[kind]
-    theirs = theirs_kind(hidden, hidden)
-    ours = ours_kind(hidden, hidden)
-    ours.load_state_dict(theirs.state_dict())
-    xs = torch.randn(steps, batch, hidden, requires_grad=True)
-    check(ours, theirs, xs)
-    record: dict[str, Any] = {"kind": kind, "batch": batch, "time": steps, "hidden": hidden}
-    for name, run in {"forward": forward, "training": training}.items():
-        times = interleaved([partial(run, ours, xs), partial(run, theirs, xs)], repeats)
-        mine, other = map(statistics.median, times)
-        record[name] = {
-            "unrolled_ms": round(1e3 * mine, 3),
-            "torch_ms": round(1e3 * other, 3),
-            "spread": [round((q[2] - q[0]) / q[1], 3) for q in map(statistics.quantiles, times)],
-            "ratio": round(other / mine, 3),
-        }
+def cases() -> Iterator[Case]:
+    """Give every kind of layer at every shape."""
+    for kind, (_, theirs) in KINDS.items():
+        for batch, steps, size in SHAPES:
+            torch.manual_seed(0)
+            xs = torch.randn(steps, batch, size, requires_grad=True)
+            yield Case(kind, theirs(size, size), xs)
+
+
+def measure(case: Case, rivals: list[str], precision: str, repeats: int) -> dict[str, Any]:
+    """Time all sides of one case by turns, after all gave the same."""
+    steps, batch, size = case.xs.shape
+    taking_part = [name for name in rivals if RIVALS[name].takes(steps)]
+    sides = {OURS: by_unrolled(case), **{name: RIVALS[name].build(case) for name in taking_part}}
+    reference = by_torch(case)
+    matrices = sum(
+        parameter.numel() for parameter in case.layer.parameters() if parameter.dim() > 1
+    )
+    record: dict[str, Any] = {"kind": case.kind, "batch": batch, "time": steps, "hidden": size}
+    for name, times_made in PASSES.items():
+        runs = {side: run for side, of in sides.items() if (run := getattr(of, name))}
+        for side in runs:
+            check(f"{side}, {name}", sides[side], reference, name)
+        with products(precision):
+            given = [partial(run, precision) for run in runs.values()]
+            times = interleaved(given, repeats, SECONDS, SETTLE)
+        record[name] = figures(dict(zip(runs, times, strict=True)))
+        operations = 2 * batch * steps * matrices * times_made
+        record[name]["gflops"] = round(operations / record[name]["ms"][OURS] / 1e6, 1)
     return record
 
 
-def check(ours: nn.Module, theirs: nn.Module, xs: torch.Tensor) -> None:
-    """Stop unless both layers give the same outputs and gradients."""
-    sides = []
-    for layer in (ours, theirs):
-        ys, _ = layer(xs)
-        sides.append((ys, *torch.autograd.grad(ys.square().mean(), [xs, *layer.parameters()])))
-    for mine, other in zip(*sides, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+def check(name: str, mine: Side, other: Side, which: str) -> None:
+    """Stop unless both sides give the same in float32.
+
+    Gradients are sums over all steps and rows: what they may differ by is counted from the largest.
+    """
+    found = (side.tensors(getattr(side, which)(PRECISIONS[0])) for side in (mine, other))
+    for a, b in zip(*found, strict=True):
+        largest = max(1.0, b.abs().max().item())
+        torch.testing.assert_close(
+            a, b, rtol=1e-4, atol=1e-5 * largest, msg=lambda text: f"{name}: {text}"
+        )
 
 
-@torch.no_grad()
-def forward(layer: nn.Module, xs: torch.Tensor) -> None:
-    """Run a layer as in prediction."""
-    layer(xs)
+def figures(times: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Give medians in milliseconds, spreads, and ratios to the first side."""
+    quarters = {side: np.percentile(t, (25, 50, 75)).tolist() for side, t in times.items()}
+    mine = quarters[OURS][1]
+    return {
+        "turns": len(times[OURS]),
+        "ms": {side: round(1e3 * q[1], 3) for side, q in quarters.items()},
+        "spread": {side: round((q[2] - q[0]) / q[1], 3) for side, q in quarters.items()},
+        "ratio": {side: round(q[1] / mine, 3) for side, q in quarters.items() if side != OURS},
+    }
 
 
-def training(layer: nn.Module, xs: torch.Tensor) -> None:
-    """Run a layer forward and back through time."""
-    layer(xs)[0].sum().backward()
+def progress(record: dict[str, Any]) -> str:
+    """Say in a line what a case gave."""
+    sizes = "B={batch} T={time} H={hidden}".format_map(record)
+    times = ", ".join(f"{name} {record[name]['ms'][OURS]:.2f} ms" for name in PASSES)
+    return f"{record['kind']} {sizes}: {times}"
 
 
-def table(records: list[dict[str, Any]]) -> Table:
-    """Set all cases side by side."""
-    shown = Table("layer", "B", "T", "H", box=None)
-    for name in ("forward", "training"):
-        shown.add_column(f"{name}, ms", justify="right")
-        shown.add_column("torch.nn", justify="right")
-        shown.add_column("ratio", justify="right")
+def table(records: list[dict[str, Any]], rivals: list[str], caption: str) -> Table:
+    """Set all cases side by side: a row for each pass, a column for each rival's ratios."""
+    shown = Table("layer", box=None, padding=(0, 2, 0, 0), caption=caption, caption_justify="left")
+    for title in ("B", "T", "H"):
+        shown.add_column(title, justify="right")
+    shown.add_column("pass")
+    for title in (f"{OURS}, ms", "of peak", *rivals):
+        shown.add_column(title, justify="right")
     for record in records:
-        cells = [str(record[name]) for name in ("kind", "batch", "time", "hidden")]
-        for name in ("forward", "training"):
+        sizes = [str(record[name]) for name in ("kind", "batch", "time", "hidden")]
+        for name in PASSES:
             part = record[name]
-            cells += [f"{part['unrolled_ms']:.2f}", f"{part['torch_ms']:.2f}"]
-            cells += [f"{part['ratio']:.2f}"]
-        shown.add_row(*cells)
+            ratios = (part["ratio"].get(rival) for rival in rivals)
+            shown.add_row(
+                *(*sizes, name),
+                f"{part['ms'][OURS]:.2f}",
+                f"{part['share of peak']:.0%}",
+                *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+            )
     return shown
+
+
+def caption(peak: float, precision: str, left_out: Mapping[str, str]) -> str:
+    """Say how to read the table, and who is not in it."""
+    lines = [
+        f"Under a rival's name: how many times as long as {OURS} it takes.",
+        f"Peak: {peak / 1e9:.0f} GFLOP/s, float32 multiplied and added in {torch.get_num_threads()}"
+        " threads; products in tiles of AMX can exceed it.",
+        f"Products: {precision}"
+        + ("." if precision == PRECISIONS[0] else "; JAX scan and onnxruntime: float32."),
+        *(f"{name}: {why}." for name, why in left_out.items()),
+    ]
+    return escape("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ import torch
 
 
 def interleaved(
-    runs: Sequence[Callable[[], object]], repeats: int, seconds: float = math.inf
+    runs: Sequence[Callable[[], object]],
+    repeats: int,
+    seconds: float = math.inf,
+    settle: float = 0.0,
 ) -> list[list[float]]:
     """Time several runs by turns, so that a noisy machine is noisy for all of them.
 
@@ -21,6 +24,8 @@ def interleaved(
         runs: what to time.
         repeats: turns.
         seconds: after so many no further turn begins, but one is timed in any case.
+        settle: so many seconds each is run before it is timed, and once at least, unless this is 0:
+            whoever ran before leaves caches that are full and threads that wait for more to do.
 
     Returns:
         The seconds of each run's repeats; a first turn, which only warms up, is left out.
@@ -31,6 +36,9 @@ def interleaved(
         if turn > 1 and time.monotonic() - begun > seconds:
             break
         for run, kept in zip(runs, times, strict=True):
+            before = time.perf_counter()
+            while time.perf_counter() - before < settle:
+                run()
             before = time.perf_counter()
             run()
             if turn:
