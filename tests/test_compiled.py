@@ -193,7 +193,9 @@ def test_constants_of_ever_more_sizes_are_named(monkeypatch: pytest.MonkeyPatch)
 
     for source in (1, 2, 3, 3, 2, 1):
         read(source)
-    with pytest.warns(RuntimeWarning, match="^Sums has been compiled for 3 sizes of .* memory, wh"):
+    with pytest.warns(
+        RuntimeWarning, match="^a cell has been compiled for 3 sizes of .* memory, w"
+    ):
         read(4)
     read(5)
 
@@ -213,6 +215,73 @@ class Looks(Cell):
         read = torch.bmm(weights[:, None], memory)[:, 0]
         h = torch.tanh(self.W(x) + self.V(read))
         return torch.cat([h, weights.sum(-1, keepdim=True)], -1), h
+
+
+class Heads(Cell):
+    """Two heads that look at a memory under a mask of fewer features, and a mask in pieces."""
+
+    def __init__(self) -> None:
+        super().__init__(h=4)
+
+    def forward(
+        self, x: Tensor, h: Tensor, *, memory: Tensor, visible: Tensor, row: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        memory = memory.masked_fill(~visible[:, :, None], 0)
+        scores = (h.unflatten(-1, (2, 2))[:, :, None] * memory[:, None]).sum(-1)
+        weights = scores.masked_fill(~visible[:, None], -1e9).softmax(-1)
+        read = (weights[..., None] * memory[:, None]).sum(2).flatten(1)
+        some = visible[:, :1] & visible[:, 2:3] & row[:, None] | visible.any(-1, keepdim=True)
+        h = torch.where(torch.cat([some, visible[:, 1:4]], -1), torch.tanh(x + read), h - read)
+        return h, h
+
+
+@pytest.mark.parametrize("backend", ["interpreter", "llvm"])
+def test_a_mask_may_be_spread_cut_and_put_together(backend: str) -> None:
+    xs, memory = torch.randn(6, 3, 4), torch.randn(3, 5, 2, requires_grad=True)
+    visible = torch.rand(3, 5) > 0.4
+    constants = {"memory": memory, "visible": visible, "row": visible[:, 0]}
+    found = []
+    for name in (backend, "eager"):
+        ys, _ = unroll(Heads(), xs, constants=constants, backend=name)
+        found.append((ys, *torch.autograd.grad(ys.square().sum(), memory)))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("size", [1, 4], ids=["of the batch 1", "of the features"])
+@pytest.mark.filterwarnings("ignore:Divides cannot be captured")
+def test_a_constant_that_is_no_row_by_chance_falls_back(size: int) -> None:
+    class Divides(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=4)
+
+        def forward(self, x: Tensor, h: Tensor, *, by: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh((x + h) / by)
+            return h, h
+
+    xs, constants = torch.randn(3, size, 4), {"by": torch.rand(size) + 1}
+    ys, wanted = (
+        unroll(Divides(), xs, constants=constants, backend=b)[0] for b in ("auto", "eager")
+    )
+    assert torch.equal(ys, wanted)
+    with pytest.raises(CaptureError, match="^Divides cannot be captured: torch says"):
+        run(Divides(), xs, constants=constants)
+
+
+@pytest.mark.filterwarnings("ignore:Beside cannot be captured")  # numbers that no loop reads
+@pytest.mark.parametrize("dtype", [torch.long, torch.float32, torch.bool], ids=str)
+def test_inputs_of_another_type_beside_the_state_are_not_taken_apart(dtype: torch.dtype) -> None:
+    class Beside(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=3)
+            self.W = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh(self.W(torch.cat([x, h], -1)))
+            return h, h
+
+    cell, xs = Beside().double(), torch.ones(4, 2, 2, dtype=dtype)
+    ys, wanted = (unroll(cell, xs, backend=backend)[0] for backend in ("auto", "eager"))
+    torch.testing.assert_close(ys, wanted)
 
 
 def looking(backend: str, *given: Tensor, lengths: list[int] | None) -> tuple[Tensor, Tensor]:

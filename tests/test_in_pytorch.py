@@ -19,6 +19,7 @@ from unrolled.cell import Cell
 from unrolled.compiler import Cache, compile_cell
 from unrolled.errors import BackendError, ShapeError
 from unrolled.layers import torch_nn
+from unrolled.layers.attending import Bahdanau
 from unrolled.recurrence import unroll
 
 
@@ -98,6 +99,52 @@ def test_it_compiles_whole_and_once_for_all_batches_and_times(model: str) -> Non
     assert backend.frame_count == 1
     with torch.no_grad():
         torch.testing.assert_close(compiled(xs, **more), expected)
+
+
+class Reads(nn.Module):
+    """Reads the mean of a memory at every step, by a cell of PyTorch's operations."""
+
+    class Mean(unrolled.Cell):
+        def __init__(self) -> None:
+            super().__init__(h=3)
+
+        def forward(self, x: Tensor, h: Tensor, *, memory: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh(x + h * memory.mean(1))
+            return h, h
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = self.Mean()
+
+    def forward(self, xs: Tensor, memory: Tensor) -> Tensor:
+        return unrolled.unroll(self.cell, xs, constants={"memory": memory})[0]
+
+
+class Attends(nn.Module):
+    """Attention inside the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Bahdanau(zoo.GRU, 3, 5, values=3)
+
+    def forward(self, xs: Tensor, memory: Tensor) -> Tensor:
+        state = {"h": xs.new_zeros(1, xs.shape[1], 5)}
+        return self.model(xs, state, self.model.attention.memory(memory.transpose(0, 1)))[0]
+
+
+@pytest.mark.filterwarnings("ignore:.* cannot be captured")
+@pytest.mark.parametrize("model", [Reads, Attends], ids=["a cell", "Bahdanau"])
+def test_a_memory_may_have_any_length_in_one_graph(model: type[nn.Module]) -> None:
+    layer, backend = model(), CompileCounterWithBackend("eager")
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    xs, memories = torch.randn(4, 2, 3), [torch.randn(2, source, 3) for source in (3, 4, 9, 5)]
+    for memory in memories:
+        torch.testing.assert_close(compiled(xs, memory), layer(xs, memory))
+    assert backend.frame_count <= 2
+    sizes = {"xs": None, "memory": {1: Dim("source", min=2)}}
+    again = export(layer, (xs, memories[0]), dynamic_shapes=sizes, strict=False).module()
+    memory = torch.randn(2, 7, 3)
+    torch.testing.assert_close(again(xs, memory), layer(xs, memory))
 
 
 def test_a_compiled_model_follows_an_attribute_and_the_mode() -> None:

@@ -150,6 +150,11 @@ def _refuse(cell: Cell, call: Call) -> None:
     dtype, batch = call.state[0].dtype, call.xs.shape[1]
     for constant, value in call.constants.items():
         fits = value.shape[:1] == (batch,) and 0 not in value.shape[1:]
+        if any(isinstance(size, torch.SymInt) for size in value.shape[1:]):
+            raise CaptureError(
+                f"{name} cannot be captured: a tracer leaves the size of its constant {constant} "
+                "open, and a program has a size for each"
+            )
         if not fits or value.dtype not in (dtype, torch.bool):
             raise CaptureError(
                 f"{name} cannot be captured: it reads the constant {constant} of shape "

@@ -54,6 +54,7 @@ def segments(resets: list[bool]) -> list[list[int]]:
 def test_the_reversed_resets_cut_the_reversed_sequence_into_the_same_parts(resets, length):
     column = torch.tensor(resets)[:, None]
     turned = reverse_resets(column, torch.tensor([length]))[:length, 0].tolist()
+    assert not reverse_resets(column, torch.tensor([length]))[length:].any()
     forwards = segments(resets[:length])
     backwards = [[length - 1 - t for t in part][::-1] for part in segments(turned)][::-1]
     assert backwards == forwards

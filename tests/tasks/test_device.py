@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from unrolled.backends import in_tiles
-from unrolled.backends.precision import ROUNDED
+from unrolled.backends import in_tiles, pieces_asked
+from unrolled.backends.precision import HIGH, ROUNDED
 from unrolled.errors import ConfigError
-from unrolled.tasks.device import pick_device, uses_bfloat16
+from unrolled.tasks.device import pick_device, products, uses_bfloat16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -34,3 +34,16 @@ def test_bfloat16_is_as_asked() -> None:
         "float32": False,
         "bfloat16": True,
     }
+
+
+@pytest.mark.parametrize("before", ["none", "ieee"])
+def test_products_are_as_they_were_behind_a_step(before: str) -> None:
+    place = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+    place.fp32_precision = before
+    try:
+        with pytest.raises(KeyError), products("high"):
+            assert pieces_asked() == HIGH
+            raise KeyError
+        assert place.fp32_precision == before
+    finally:
+        place.fp32_precision = "none"

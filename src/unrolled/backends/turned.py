@@ -73,7 +73,7 @@ def cuts_backwards(resets: Tensor) -> Tensor:
 
 
 def reverse_resets(resets: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Give the resets of the reversed sequences, in the order of their steps.
+    """Give the resets of the reversed sequences, in the order of their steps; none behind ends.
 
     Args:
         resets: (time, batch) bool, as `unrolled.unroll` takes them.
@@ -83,4 +83,7 @@ def reverse_resets(resets: Tensor, lengths: Tensor | None = None) -> Tensor:
         >>> reverse_resets(torch.tensor([[1], [0], [0], [1]]).bool()).int().flatten().tolist()
         [0, 1, 0, 0]
     """
-    return torch.cat([torch.zeros_like(resets[:1]), reverse(resets, lengths)[:-1]])
+    turned = torch.cat([torch.zeros_like(resets[:1]), reverse(resets, lengths)[:-1]])
+    if lengths is None:
+        return turned
+    return turned & (torch.arange(len(resets), device=resets.device)[:, None] < lengths)

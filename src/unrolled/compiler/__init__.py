@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -134,6 +135,10 @@ def _lowered(captured: Step, *, narrowed: bool = True, products: int = 0) -> Com
     return Compiled(captured, parts, lower(step, parts))
 
 
+Key = tuple[Any, ...]
+"""Of what is compiled: the cell's structure; size, type and device of x, states and constants; and
+the names of the constants."""
+
 MANY_SIZES = 32
 """Sizes of a cell's constants that are compiled for before a warning is given."""
 
@@ -145,7 +150,7 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Hashable, ...], Compiled | Exception] = {}
+        self.known: dict[Key, Compiled | Exception] = {}
         self.lock = RLock()
 
     def get(
@@ -173,7 +178,7 @@ class Cache:
         key = (structure, kinds, *constants)
         found = self.known.get(key)
         if found is None and constants:
-            self._warn_of_many(structure, key, cell)
+            self._warn_of_many(key, len(constants))
         if found is None:
             found = run_apart(lambda: _compiled(cell, kinds, tuple(constants)))
             with self.lock:
@@ -182,14 +187,19 @@ class Cache:
             raise found.with_traceback(None)
         return found
 
-    def _warn_of_many(self, structure: Structure, key: tuple[Hashable, ...], cell: Cell) -> None:
+    def _warn_of_many(self, key: Key, constants: int) -> None:
         """Say that constants come in more and more sizes, each of which is compiled for."""
-        alike = [known for known in self.known if known[0] == structure and known[2:] == key[2:]]
-        if len(alike) == MANY_SIZES:
+        structure, kinds, *names = key
+        same = kinds[: len(kinds) - constants]
+        with self.lock:
+            known = [k for k, found in self.known.items() if isinstance(found, Compiled)]
+        alike = [k for k in known if [*k[2:]] == names and k[1][: len(same)] == same]
+        if sum(k[0] == structure for k in alike) == MANY_SIZES:
             warnings.warn(
-                f"{type(cell).__name__} has been compiled for {MANY_SIZES} sizes of its constants "
-                f"{', '.join(map(str, key[2:]))}, which takes up to a second each: pad them to few "
-                'sizes, or run it with backend="eager"',
+                f"a cell has been compiled for {MANY_SIZES} sizes of its constants "
+                f"{', '.join(map(str, names))}, which takes up to a second each: pad them to few "
+                "sizes, as unrolled.layers.attention.padded does for memories, or run it with "
+                'backend="eager"',
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -289,8 +289,9 @@ class _Backward:
         for one, other in (factors, factors[::-1]):
             if one is None or other is None or not one.op is other.op is Op.EXPAND:
                 return None
-            (left, right), (high, wide, last) = one.attributes[:2], other.attributes
-            if one.attributes[2] == high == 1 and (left, right) == (wide, last):
+            left, right = (expand.attributes for expand in (one, other))  # outer, count, inner
+            # left repeats each of its numbers, right all of them one after the other
+            if left[2] == right[0] == 1 and left[:2] == right[1:]:
                 return str(one.operands[0]), str(other.operands[0])
         return None
 

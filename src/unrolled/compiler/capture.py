@@ -64,8 +64,11 @@ def capture(
     types = [s.dtype for s in state or cell.initial_state(1, device=x.device).values()]
     constants = constants or {}
     given = _samples(copied, x, types, constants)
-    with torch.no_grad():
-        expected = _run(copied, {}, [tensor.clone() for tensor in given], constants)
+    try:
+        with torch.no_grad():
+            expected = _run(copied, {}, [tensor.clone() for tensor in given], constants)
+    except (RuntimeError, ValueError, IndexError) as error:  # a batch that it was made for, say
+        raise failed(cell, error) from error
     if structure(copied) != before:
         raise refused(cell, "it changes an attribute of its own", None, "a state for what it keeps")
     trace = _traced(copied, given, constants)

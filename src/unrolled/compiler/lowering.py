@@ -153,7 +153,10 @@ class Lowering:
     # Operations.
 
     def emit(self, op: Op, *operands: Operand, attributes: tuple[int | float, ...] = ()) -> str:
-        """Write an operation and give the name of its value."""
+        """Write an operation and give the name of its value; of masks, what moves are numbers."""
+        if OPS[op].kind == "shape" and any(map(self._is_mask, operands)):
+            moved = self.emit(op, *map(self.number, operands), attributes=attributes)
+            return str(self.truth(moved))
         given = tuple(self.types[o] if isinstance(o, str) else None for o in operands)
         type = OPS[op].rule(given, attributes)
         name = self._name(op.value)
@@ -198,9 +201,10 @@ class Lowering:
 
     def number(self, operand: Operand) -> Operand:
         """Give a mask as rows of 1 and 0; other operands as they are."""
-        if isinstance(operand, str) and self.types[operand].kind == "mask":
-            return self.emit(Op.WHERE, operand, 1.0, 0.0)
-        return operand
+        return self.emit(Op.WHERE, operand, 1.0, 0.0) if self._is_mask(operand) else operand
+
+    def _is_mask(self, operand: Operand) -> bool:
+        return isinstance(operand, str) and self.types[operand].kind == "mask"
 
     def truth(self, operand: Operand) -> Operand:
         """Give rows as the mask of what is not 0; masks as they are."""

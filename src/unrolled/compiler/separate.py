@@ -68,7 +68,10 @@ def _runs(node: Node, on_state: set[Node]) -> list[Run]:
     pieces, *along = value.args
     if along not in ([-1], [value.meta["val"].dim() - 1]):
         return []
-    runs = groupby(cast("list[Node]", pieces), on_state.__contains__)
+    pieces, types = cast("list[Node]", pieces), {value.meta["val"].dtype}
+    if {piece.meta["val"].dtype for piece in pieces} != types:
+        return []  # a map, unlike what puts values side by side, takes one type
+    runs = groupby(pieces, on_state.__contains__)
     return [(mixed, list(run)) for mixed, run in runs]
 
 

@@ -220,6 +220,8 @@ class Bahdanau(Attending):
         (torch.Size([5, 2, 16]), torch.Size([5, 2, 32]), torch.Size([5, 2, 7]))
     """
 
+    backend = "auto"
+
     def __init__(
         self,
         cell: CellFactory,
@@ -237,7 +239,6 @@ class Bahdanau(Attending):
             raise ConfigError("coverage is for attention after the recurrence; take 'luong'")
         if layers < 1:
             raise ConfigError(f"Bahdanau has {layers} layers: expected at least 1")
-        self.backend = "auto"
         inner = wrap(cell(inputs + values, hidden))
         self.query = next(iter(inner.states))
         self.attention = Attention(score, prod(inner.states[self.query]), values)

@@ -137,7 +137,8 @@ def padded(memory: Memory) -> dict[str, Tensor]:
     """Append values that nobody sees, so that memories have few lengths.
 
     A kernel that reads a memory at every step is compiled for the memory's length. From one power
-    of two to the next there are four lengths; at most three values, or a quarter, are new.
+    of two to the next there are four lengths; at most three values, or a quarter, are new, four of
+    an empty memory. Under a tracer, which may leave lengths open, nothing is appended.
 
     Example:
         >>> visible = torch.ones(2, 33, dtype=torch.bool)
@@ -146,7 +147,9 @@ def padded(memory: Memory) -> dict[str, Tensor]:
         >>> longer["keys"].shape, longer["visible"][0].sum().item()
         (torch.Size([2, 40, 5]), 33)
     """
-    source = int(memory["visible"].shape[1])
+    if torch.compiler.is_compiling():
+        return dict(memory)
+    source = memory["visible"].shape[1]
     step = max(4, 1 << max(0, source.bit_length() - 3))
     more = max(1, -(-source // step)) * step - source
     return {

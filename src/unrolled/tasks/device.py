@@ -89,9 +89,11 @@ def products(precision: str) -> Iterator[None]:
     if precision != "high":
         yield
         return
-    before = torch.get_float32_matmul_precision()
+    processor = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+    before, own = torch.get_float32_matmul_precision(), processor.fp32_precision
     torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        processor.fp32_precision = own

@@ -8,7 +8,8 @@ pieces the six greatest are their product, but for 2^-21 of it at most::
 
 (Henry, Tang and Heinecke 2019, arXiv:1904.06376). One piece is the number rounded to bfloat16.
 Two are that and what is left, rounded in its turn: what then is left is 2^-17 of the number at
-most, and of the four products of pieces all but the smallest, 2^-16 at most, are added up.
+most, 2^-16 from 2^127 on, and of the four products of pieces all but the smallest, 2^-16 at most,
+are added up.
 
 Infinity and NaN, which have no bits to cut, are a last piece, behind a first one of 1 or -1: a last
 piece meets no other than the first, which is zero of no number but of zero. Tiles take what is
