@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from unrolled import compiled, compiler
+from unrolled.backends.precision import IN_TILES, WHOLE
 from unrolled.cell import Cell
 from unrolled.compiled import CACHE
+from unrolled.compiler import compile_cell
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
 from unrolled.zoo import GRU, LSTM, SRU, LayerNormLSTM
@@ -412,6 +414,22 @@ def test_more_rows_take_wider_inputs_into_the_loop(
 ) -> None:
     monkeypatch.setattr(compiled, "INSIDE", {0: ((4, 64), (2, 8))})
     assert compiled._inside("interpreter", rows * torch.get_num_threads()) == numbers
+
+
+@pytest.mark.parametrize("rows", [8, 40])
+@pytest.mark.parametrize("fits", [True, False], ids=["that stay", "too large to stay"])
+def test_few_rows_read_only_weights_in_the_loop_that_stay_in_a_cache(
+    fits: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = compile_cell(LSTM(6, 10), torch.zeros(2, 6))
+    inside = alone.for_many_rows(64)
+    assert (alone.weights, inside.weights) == (40 * 10, 40 * 10 + 40 * 6)
+    batch, threads = rows * torch.get_num_threads(), torch.get_num_threads()
+    shared = threads if batch <= compiled.SHARED else 1
+    monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((8, 64),)))
+    monkeypatch.setattr(compiled, "STAYS", 6 * inside.weights // shared - (not fits))
+    found = compiled._for_rows(alone, IN_TILES["llvm", WHOLE], batch)
+    assert found is (inside if fits or rows == 40 else alone)
 
 
 def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,15 @@ to how many numbers of an input; by the pieces of a factor in tiles. For fewer r
 read a matrix than what is done with it. Products in tiles cost less than to write and to read what
 they give: the more so where other work has taken the caches since."""
 
+STAYS = 7 << 18
+"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
+
+MANY_TO_READ = 32
+"""Rows for each thread from which on it pays to read weights at every step that do not stay."""
+
+SHARED = 96
+"""Rows of all threads up to which they share out such weights, see `kernel.ROWS_TOGETHER`."""
+
 MANY = {ROUNDED: 0, HIGH: 4, WHOLE: 8}
 """From how many rows for each thread on factors of float32 are cut into so many pieces for tiles.
 For fewer it takes longer to read all pieces of a matrix than what is done with them."""
@@ -79,6 +88,13 @@ def _inside(backend: str, batch: int) -> int:
     return max((n for least, n in rows if batch >= least * torch.get_num_threads()), default=0)
 
 
+def _for_rows(compiled: Compiled, backend: str, batch: int) -> Compiled:
+    """Give what is compiled for batches of so many rows."""
+    inside, threads = compiled.for_many_rows(_inside(backend, batch)), torch.get_num_threads()
+    size = 2 * pieces_of(backend) * inside.weights // (threads if batch <= SHARED else 1)
+    return inside if size <= STAYS or batch >= MANY_TO_READ * threads else compiled
+
+
 def _in_own_type(call: Call) -> Call:
     """Give all numbers of a call in the type of the cell's states."""
 
@@ -102,7 +118,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         pieces = pieces_asked()
         if batch >= MANY[pieces] * torch.get_num_threads():
             backend = in_tiles(backend, pieces)
-        compiled = compiled.for_many_rows(_inside(backend, batch))
+        compiled = _for_rows(compiled, backend, batch)
     lowered = compiled.lowered
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros

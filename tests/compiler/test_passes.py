@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from unrolled.compiler import compile_cell
 from unrolled.compiler.adjoint import adjoint
 from unrolled.compiler.bias import bias
 from unrolled.compiler.capture import capture
-from unrolled.compiler.join import join, side_by_side
+from unrolled.compiler.join import join
 from unrolled.compiler.lower import lower
 from unrolled.compiler.maps import maps
 from unrolled.compiler.memory import memory
@@ -227,34 +227,44 @@ def test_a_bias_that_more_than_the_loop_reads_stays_with_its_map() -> None:
     assert [len(node.args) for node in parts.hoisted if "linear" in node.name] == [3, 2]
 
 
-PIECES: dict[str, Callable[[Tensor, Tensor, Tensor], list[Tensor]]] = {
-    # of a tensor cut in three
-    "in order": lambda a, b, c: [a, b, c],
-    "out of order": lambda a, b, c: [a, c, b],
-    "not all": lambda a, b, c: [a, b],
-    "twice": lambda a, b, c: [a, b, b],
-    "detached": lambda a, b, c: [a.detach(), b.detach(), c.detach()],
-    "one detached": lambda a, b, c: [a, b.detach(), c],
-    "one copied": lambda a, b, c: [a, b, c.clone()],
-    "turned": lambda a, b, c: [a.T, b.T, c.T],
+class Stacked(Cell):
+    """Maps by what is cut of one matrix."""
+
+    def __init__(self, cut: Callable[[Tensor], Sequence[Tensor]]) -> None:
+        super().__init__(h=2)
+        self.stack, self.cut = nn.Parameter(torch.randn(6, 2)), cut
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        maps = [nn.functional.linear(h, matrix) for matrix in self.cut(self.stack)]
+        h = torch.tanh(x + sum(number * map_ for number, map_ in enumerate(maps, 1)))
+        return h, h
+
+
+CUTS: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
+    "in order": lambda stack: stack.chunk(3),
+    "as slices": lambda stack: [stack[:2], stack.narrow(0, 2, 2), stack[4:]],
+    "out of order": lambda stack: [*stack.chunk(3)][::-1],
+    "not all": lambda stack: stack.chunk(3)[:2],
+    "not from the first": lambda stack: stack.chunk(3)[1:],
+    "twice": lambda stack: [stack.chunk(3)[i] for i in (0, 1, 1)],
+    "one detached": lambda stack: [stack[:2], stack[2:4].detach(), stack[4:]],
+    "with steps": lambda stack: [stack[0::3], stack[1::3], stack[2::3]],
+    "turned": lambda stack: [part.t() for part in stack.chunk(3)],
 }
 
 
-@pytest.mark.parametrize("leaf", [True, False], ids=["parameter", "computed"])
-@pytest.mark.parametrize("kind", PIECES)
-def test_pieces_side_by_side_are_what_cat_makes_of_them(kind: str, leaf: bool) -> None:
-    parameter = nn.Parameter(torch.randn(6, 2))
-    results, gradients = [], []
-    for put in (side_by_side, torch.cat):
-        stacked = parameter if leaf else parameter * 2
-        results.append(put(PIECES[kind](*stacked.chunk(3))))
-        if results[-1].requires_grad:
-            gradients += torch.autograd.grad(results[-1].square().sum(), parameter)
-        if put is side_by_side:
-            assert (results[0] is stacked) == (kind == "in order")
-    assert torch.equal(*results)
-    assert results[0].requires_grad == results[1].requires_grad
-    assert not gradients or torch.equal(*gradients)
+@pytest.mark.parametrize("kind", CUTS)
+def test_maps_by_all_that_is_cut_of_one_matrix_are_one_map_by_it(kind: str) -> None:
+    cell = Stacked(CUTS[kind]).double()
+    lines = str(join(capture(cell, torch.zeros(3, 2, dtype=torch.float64))))
+    assert ("linear(h, stack)" in lines) == (kind in ("in order", "as slices"))
+    xs = torch.randn(4, 3, 2, dtype=torch.float64)
+    results = []
+    for backend in ("interpreter", "llvm", "eager"):
+        ys = unroll(cell, xs, backend=backend)[0]
+        results.append((ys, *torch.autograd.grad(ys.sum(), cell.stack)))
+    for found in results[:2]:
+        torch.testing.assert_close(found, results[2])
 
 
 @pytest.mark.parametrize("cell", [RetNet, GLA, DeltaNet, S6])

@@ -102,7 +102,7 @@ def _stacked(step: Step) -> Stacked | None:
     ):
         return None  # a subclass with a step of its own
     children = dict(step.named_children())
-    plain = all(type(child) is nn.Linear and not _hooked(child) for child in children.values())
+    plain = all(_is_linear(child) and not _hooked(child) for child in children.values())
     if not plain or _hooked(step):
         return None
     sides = [[children[f"{side}{gate}"] for gate in form.gates] for side in "WU"]
@@ -111,6 +111,10 @@ def _stacked(step: Step) -> Stacked | None:
     if biases:
         tensors += [torch.cat([child.bias for child in side]) for side in sides]  # pyright: ignore
     return Stacked(form.kind, tensors, biases)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -1,8 +1,10 @@
 """From a cell to the programs that run it: a list of passes, top to bottom."""
 
+import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -42,6 +44,12 @@ class Compiled:
     kernels: dict[Hashable, object] = field(default_factory=dict)
     others: "dict[int, Compiled]" = field(default_factory=dict)  # see `for_many_rows`
     lock: RLock = field(default_factory=RLock)
+
+    @cached_property
+    def weights(self) -> int:
+        """How many numbers the matrices have that every step of the loop reads."""
+        shapes = (value.type.shape for value in self.lowered.program.fixed)
+        return sum(math.prod(shape) for shape in shapes if len(shape) > 1)
 
     def for_many_rows(self, products: int) -> "Compiled":
         """Give the same for batches of many rows: products of inputs are in the loop.

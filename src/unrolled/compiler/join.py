@@ -4,25 +4,25 @@ A cell keeps one matrix per symbol of its paper; one large product is several ti
 small ones, before the loop, in it, and in the gradients after it.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from operator import getitem
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
 from torch.fx import Node
 
 from unrolled.compiler.step import Step, insert, of_parameters, reached
 
 aten = torch.ops.aten
 
-TENSORS = {Tensor, nn.Parameter}
-"""Types of tensors that no tracer has wrapped."""
-
 
 def join(step: Step) -> Step:
     """Put linear maps of one value side by side, in the order in which they stand.
 
-    Their matrices are parameters, or computed of parameters alone. Maps that no state needs stay
-    apart from those that one does: they can wait until after the loop.
+    Their matrices are parameters, or computed of parameters alone; those that are cut from one
+    matrix, as `torch.nn`'s stacked ones are, are that matrix, and nothing is copied. Maps that no
+    state needs stay apart from those that one does: they can wait until after the loop.
 
     Args:
         step: the captured step; its graph is changed.
@@ -34,8 +34,8 @@ def join(step: Step) -> Step:
         >>> step = capture(GRU(3, 5, bias=False), torch.zeros(2, 3))
         >>> for line in str(join(step)).splitlines()[:3]:
         ...     print(line)
-        side_by_side = side_by_side([W_r.weight, W_z.weight, W_n.weight])
-        linear_default = linear(x, side_by_side)
+        cat_default = cat([W_r.weight, W_z.weight, W_n.weight])
+        linear_default = linear(x, cat_default)
         split_with_sizes_default = split_with_sizes(linear_default, [5, 5, 5], -1)
     """
     feeds, known = set(reached(step.after)), {*step.tensors, *step.values, *of_parameters(step)}
@@ -60,7 +60,7 @@ def _side_by_side(group: list[Node]) -> list[Node]:
     graph = group[0].graph
     with graph.inserting_before(group[0]):
         joined = [
-            insert(graph, side_by_side, list(parts))
+            _whole(parts) or insert(graph, aten.cat.default, list(parts))
             for parts in zip(*(node.args[1:] for node in group), strict=True)
         ]
         whole = insert(graph, aten.linear.default, group[0].args[0], *joined)
@@ -73,51 +73,24 @@ def _side_by_side(group: list[Node]) -> list[Node]:
     return pieces
 
 
-def side_by_side(pieces: list[Tensor]) -> Tensor:
-    """Put tensors one after the other along their first axis.
-
-    Those that are cut from one tensor in that order are that tensor: nothing is copied, neither
-    here nor, of gradients, on the way back.
-
-    Example:
-        >>> stacked = torch.randn(6, 2)
-        >>> side_by_side(list(stacked.chunk(3))) is stacked
-        True
-    """
-    whole = pieces[0]._base
-    if whole is not None and _is_cut_into(whole, pieces) and _follow(pieces, whole):
-        return whole
-    return torch.cat(pieces)
+def _whole(parts: Sequence[Any]) -> Node | None:
+    """Give the value that was cut along its first axis into these parts, in order and all of it."""
+    cuts = [_cut(part) for part in parts]
+    sources, begins = {source for source, _ in cuts}, [begin for _, begin in cuts]
+    sizes = [part.meta["val"].shape[0] for part in parts]
+    if len(sources) > 1 or begins != [0, *accumulate(sizes)][:-1]:
+        return None
+    (source,) = sources
+    return source if source.meta["val"].shape[0] == sum(sizes) else None
 
 
-def _is_cut_into(whole: Tensor, pieces: list[Tensor]) -> bool:
-    """Tell whether the pieces are all of a tensor, in order."""
-    if not {*map(type, pieces)} <= TENSORS or torch._C._are_functorch_transforms_active():
-        return False  # a tracer's
-    begin, size = whole.storage_offset(), whole.shape[1:]
-    for piece in pieces:
-        if piece._base is not whole or piece.storage_offset() != begin or piece.shape[1:] != size:
-            return False
-        begin += piece.numel()
-    return (
-        whole.numel() == begin - whole.storage_offset()
-        and whole.is_contiguous()
-        and all(piece.is_contiguous() and piece.dtype == whole.dtype for piece in pieces)
-    )
-
-
-def _follow(pieces: list[Tensor], whole: Tensor) -> bool:
-    """Tell whether gradients for the pieces would be one for the whole."""
-    if not torch.is_grad_enabled():
-        return True
-    for function in {piece.grad_fn for piece in pieces}:  # of one cut there is one
-        source = None if function is None else function.next_functions[0][0]
-        if function is None:
-            alike = not whole.requires_grad
-        elif whole.grad_fn is None:
-            alike = getattr(source, "variable", None) is whole
-        else:
-            alike = source is whole.grad_fn
-        if not alike:
-            return False
-    return True
+def _cut(part: Node) -> tuple[Node, int]:
+    """Give what a value is cut from along its first axis, and where it begins there."""
+    source, *place = cast("list[Any]", part.args) or [part]
+    if part.target is getitem and source.target is aten.split_with_sizes.default:
+        whole, sizes, *axis = cast("list[Any]", source.args)
+        if not axis or axis[0] % whole.meta["val"].dim() == 0:
+            return whole, sum(sizes[: place[0]])
+    if part.target is aten.slice.Tensor and len(place) == 3 and place[0] == 0:
+        return source, place[1]
+    return part, 0

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,13 +42,13 @@ CELLS: dict[str, tuple[Callable[..., Cell], tuple[str, ...]]] = {
     "GRU": (zoo.GRU, ("_r", "_z", "_n")),
 }
 
-MATRICES: dict[str, tuple[str, str, bool]] = {
-    # torch.nn's name -> the cell's symbol and its parameter, and whether there is one per gate
-    "weight_ih": ("W", "weight", True),
-    "weight_hh": ("U", "weight", True),
-    "bias_ih": ("W", "bias", True),
-    "bias_hh": ("U", "bias", True),
-    "weight_hr": ("P", "weight", False),
+MATRICES = {
+    # torch.nn's name -> the cell's symbol and its parameter
+    "weight_ih": ("W", "weight"),
+    "weight_hh": ("U", "weight"),
+    "bias_ih": ("W", "bias"),
+    "bias_hh": ("U", "bias"),
+    "weight_hr": ("P", "weight"),
 }
 
 Hidden = tuple[Tensor, ...]
@@ -248,6 +248,26 @@ def _refuse_projection(kwargs: Mapping[str, Any]) -> None:
         raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
 
 
+class _Gate(nn.Linear):
+    """A linear map by some rows of a stacked matrix and bias."""
+
+    def __init__(self, stacked: nn.Linear, first: int, outputs: int) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = stacked.in_features, outputs
+        self.stacked, self.first = stacked, first
+
+    @property
+    def weight(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """(outputs, inputs)."""
+        return self.stacked.weight.narrow(0, self.first, self.out_features)
+
+    @property
+    def bias(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """(outputs,)."""
+        bias = self.stacked.bias
+        return None if bias is None else bias.narrow(0, self.first, self.out_features)
+
+
 class _Template:
     """A cell without values: it is lent a layer's matrices for the length of one call.
 
@@ -257,12 +277,12 @@ class _Template:
     """
 
     def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
-        self.cell, self.gates, self.lock = cell, gates, RLock()
-        self.places = {
-            f"{path}.{name}": (module._parameters, name)
-            for path, module in cell.named_modules()
-            for name in module._parameters
-        }
+        self.cell, self.lock = cell, RLock()
+        linears = {symbol: _stacked(cell, symbol, gates) for symbol in "WU"}
+        if isinstance(cell, zoo.LSTMP):
+            linears["P"] = cell.P
+        self.places = {symbol: linear._parameters for symbol, linear in linears.items()}
+        self.own = {symbol: dict(parameters) for symbol, parameters in self.places.items()}
 
     def run(
         self,
@@ -278,30 +298,30 @@ class _Template:
         return unroll(self.cell, xs, state, lengths=lengths, reverse=reverse, backend=backend)
 
     @contextmanager
-    def lent(self, named: Mapping[str, Tensor]) -> Iterator[None]:
-        """Let the cell have torch.nn's stacked parameters, cut into its own, and take them back."""
+    def lent(self, named: Mapping[str, Any]) -> Iterator[None]:
+        """Let the cell have torch.nn's stacked parameters, and take them back."""
         with self.lock:
-            kept = {name: owner[symbol] for name, (owner, symbol) in self.places.items()}
             try:
-                self._hand_out(self._cut(named))
+                for name, stacked in named.items():
+                    symbol, kind = MATRICES[name.rsplit("_l", 1)[0]]
+                    self.places[symbol][kind] = stacked
                 seal(self.cell)
                 yield
             finally:
-                self._hand_out(kept)
+                for symbol, parameters in self.own.items():
+                    self.places[symbol].update(parameters)
 
-    def _hand_out(self, parameters: Mapping[str, Any]) -> None:
-        for name, parameter in parameters.items():
-            owner, symbol = self.places[name]
-            owner[symbol] = parameter
 
-    def _cut(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        parameters: dict[str, Tensor] = {}
-        for name, stacked in named.items():
-            symbol, kind, per_gate = MATRICES[name.rsplit("_l", 1)[0]]
-            gates = self.gates if per_gate else ("",)
-            for gate, matrix in zip(gates, stacked.chunk(len(gates)), strict=True):
-                parameters[f"{symbol}{gate}.{kind}"] = matrix
-        return parameters
+def _stacked(cell: Cell, symbol: str, gates: tuple[str, ...]) -> nn.Linear:
+    """Give all gates' linear maps of one symbol as one, of which they become rows."""
+    if len(gates) == 1:
+        return cell.get_submodule(f"{symbol}{gates[0]}")  # pyright: ignore[reportReturnType]
+    own = cast("list[nn.Linear]", [cell.get_submodule(f"{symbol}{gate}") for gate in gates])
+    (inputs,), (width,) = {map_.in_features for map_ in own}, {map_.out_features for map_ in own}
+    stacked = nn.Linear(inputs, width * len(gates), own[0].bias is not None)
+    for number, gate in enumerate(gates):
+        setattr(cell, f"{symbol}{gate}", _Gate(stacked, number * width, width))
+    return stacked
 
 
 def _run_lent(
