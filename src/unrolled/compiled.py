@@ -56,9 +56,10 @@ MANY_TO_READ = 32
 SHARED = 96
 """Rows of all threads up to which they share out such weights, see `kernel.ROWS_TOGETHER`."""
 
-MANY = {ROUNDED: 0, HIGH: 4, WHOLE: 8}
-"""From how many rows for each thread on factors of float32 are cut into so many pieces for tiles.
-For fewer it takes longer to read all pieces of a matrix than what is done with them."""
+MANY = {ROUNDED: (0, 0), HIGH: (4, 0), WHOLE: (5, 9)}
+"""From how many rows for each thread on, and from how many of all, factors of float32 are cut into
+so many pieces for tiles. For fewer it takes longer to read all pieces of a matrix than what is done
+with them; and eight rows go through a matrix at once without tiles, too."""
 
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
@@ -116,7 +117,8 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     batch = call.xs.shape[1]
     if not is_traced(call.xs):
         pieces = pieces_asked()
-        if batch >= MANY[pieces] * torch.get_num_threads():
+        each, all_ = MANY[pieces]
+        if batch >= max(each * torch.get_num_threads(), all_):
             backend = in_tiles(backend, pieces)
         compiled = _for_rows(compiled, backend, batch)
     lowered = compiled.lowered

@@ -21,7 +21,7 @@ from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Rows
 from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.products import TILE_ROWS
-from unrolled.backends.llvm.table import ALIGNMENT, Table
+from unrolled.backends.llvm.table import Table
 from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.threads import run_parallel
 from unrolled.backends.llvm.tiles import TILE, configure_tiles, release_tiles, write_tiles
@@ -85,8 +85,7 @@ class Gemm:
         sizes = (rows, columns, terms, high, wide, deep)
         for slot, number in zip(SLOTS[8:14], sizes, strict=True):
             table.set(slot, number)
-        size = room_size(self.pieces) * threads + ALIGNMENT // 4
-        table.buffer("room", POOL.take((size,), torch.float32))
+        table.rooms({"room": 4 * room_size(self.pieces) * threads})
         run_parallel(self.library.addresses["gemm"], table.address, threads)
         return result
 

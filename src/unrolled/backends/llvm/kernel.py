@@ -13,7 +13,7 @@ from unrolled.backends.llvm.arguments import Layout, lay_out
 from unrolled.backends.llvm.emit import FUNCTIONS, emit
 from unrolled.backends.llvm.memory import POOL
 from unrolled.backends.llvm.plan import Plan, plan
-from unrolled.backends.llvm.table import ALIGNMENT, Table, even_schedule, ragged_schedule
+from unrolled.backends.llvm.table import Table, even_schedule, ragged_schedule
 from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
@@ -71,6 +71,17 @@ class Kernel:
         write = partial(emit, self.plan, self.layout, target)
         self.library = cache.library(name, write, FUNCTIONS, target)
         self.dtype = torch.float32 if program.dtype == "float32" else torch.float64
+        groups = {
+            "input": program.inputs,
+            "constant": program.constants,
+            "state": program.states,
+            "fixed": program.fixed,
+        }
+        self.given = {
+            kind: [(value.name, f"{kind} {value.name}", value.type.shape) for value in values]
+            for kind, values in groups.items()
+        }
+        """Of each kind of what is given: names, slots, and shapes without time and batch."""
 
     def __call__(
         self,
@@ -103,22 +114,21 @@ class Kernel:
             ShapeError: a tensor has not the shape, the type or the device that the program needs.
         """
         batch = next(iter(states.values())).shape[0]
-        given = {"input": inputs, "constant": constants, "state": states, "fixed": fixed}
-        self._check(given, {"input": (time, batch), "constant": (batch,), "state": (batch,)})
-        table = Table(self.layout.slots)
-        for value in self.program.inputs:
-            x = inputs[value.name]
-            table.stream(f"input {value.name}", _side_by_side(x), time, reverse)
-        for value in self.program.constants:
-            table.rows(f"constant {value.name}", _side_by_side(constants[value.name]))
-        last = {}
-        for value in self.program.states:
-            table.rows(f"first {value.name}", _side_by_side(states[value.name]))
-            last[value.name] = torch.empty(batch, value.type.width, dtype=self.dtype)
-            table.rows(f"last {value.name}", last[value.name])
-        for value in self.program.fixed:
-            x = fixed[value.name]
-            table.matrix(f"fixed {value.name}", x if x.dim() > 1 else x.contiguous())
+        table, last = Table(self.layout.slots), {}
+        for name, slot, shape in self.given["input"]:
+            x = self._fitting(slot, inputs[name], (time, batch, *shape))
+            table.stream(slot, _side_by_side(x), time, reverse)
+        for name, slot, shape in self.given["constant"]:
+            x = self._fitting(slot, constants[name], (batch, *shape))
+            table.rows(slot, _side_by_side(x))
+        for name, slot, shape in self.given["state"]:
+            x = self._fitting(slot, states[name], (batch, *shape))
+            table.rows(f"first {name}", _side_by_side(x))
+            last[name] = torch.empty(batch, *shape, dtype=self.dtype)
+            table.rows(f"last {name}", last[name])
+        for name, slot, shape in self.given["fixed"]:
+            x = self._fitting(slot, fixed[name], shape)
+            table.matrix(slot, x if x.dim() > 1 else x.contiguous())
         outputs, before = self._outputs(table, time, batch, reverse)
         most = threads or torch.get_num_threads()
         team = self._team(table, batch, most)
@@ -130,7 +140,7 @@ class Kernel:
             table.share_out(ragged_schedule(time, lengths, reverse, parts))
         for slot, number in (("parts", parts), ("time", time), ("batch", batch)):
             table.set(slot, number)
-        self._run(table, batch, threads, most, alone=not team)
+        self._run(table, batch, threads, most, team=team > 0)
         if lengths is not None:
             ended = torch.arange(time)[:, None, None] >= lengths.cpu()[:, None]
             shared = [self.plan.carried[state].name for state in before]
@@ -165,28 +175,16 @@ class Kernel:
             return 0
         for slot, address in zip(("count threads", "yield"), functions, strict=True):
             table.set(slot, address)
-        table.buffer("rounds", torch.zeros(LINE * (team + 2), dtype=torch.int64))
         return team
 
-    def _check(
-        self, given: Mapping[str, Mapping[str, Tensor]], before: Mapping[str, tuple[int, ...]]
-    ) -> None:
-        """Check every tensor: a kernel takes an address on trust."""
-        declared = (
-            ("input", self.program.inputs),
-            ("constant", self.program.constants),
-            ("state", self.program.states),
-            ("fixed", self.program.fixed),
-        )
-        for kind, values in declared:
-            for value in values:
-                x, shape = given[kind][value.name], (*before.get(kind, ()), *value.type.shape)
-                if x.shape != shape or x.dtype != self.dtype or x.device.type != "cpu":
-                    found = f"{x.dtype} of shape {tuple(x.shape)} on {x.device}"
-                    raise ShapeError(
-                        f"{kind} {value.name} is {found}: "
-                        f"expected {self.dtype} of shape {shape} on the cpu"
-                    )
+    def _fitting(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Give a tensor that is as it has to be: a kernel takes an address on trust."""
+        if x.shape != shape or x.dtype != self.dtype or not x.is_cpu:
+            found = f"{x.dtype} of shape {tuple(x.shape)} on {x.device}"
+            raise ShapeError(
+                f"{name} is {found}: expected {self.dtype} of shape {shape} on the cpu"
+            )
+        return x
 
     def _outputs(
         self, table: Table, time: int, batch: int, reverse: bool
@@ -208,19 +206,23 @@ class Kernel:
         outputs |= {name: before[state] for name, state in self.plan.before.items()}
         return outputs, before
 
-    def _run(self, table: Table, batch: int, threads: int, packers: int, *, alone: bool) -> None:
+    def _run(self, table: Table, batch: int, threads: int, packers: int, *, team: bool) -> None:
         """Pack the weights and run, with memory for what is in between."""
         # where there are products, threads have a part of the rows each, or in a team all of them
-        rows = batch + MORE_ROWS * threads if alone else (batch + MORE_ROWS) * threads
-        for slot, numbers in (
-            ("packed", self.layout.packed_size),
-            ("buffers", self.layout.buffer_width * batch),
-            ("pieces", self.layout.pieces_width * rows),
-        ):
-            room = POOL.take((numbers + ALIGNMENT // self.dtype.itemsize,), self.dtype)
-            table.buffer(slot, room)
+        rows = (batch + MORE_ROWS) * threads if team else batch + MORE_ROWS * threads
+        layout, size = self.layout, self.dtype.itemsize
+        rooms = {
+            "packed": layout.packed_size * size,
+            "buffers": layout.buffer_width * batch * size,
+            "pieces": layout.pieces_width * rows * size,
+        }
+        if team:
+            rooms["rounds"] = LINE * (threads + 2) * 8
+        table.rooms(rooms)
+        if team:
+            table.clear("rounds", rooms["rounds"])
         addresses = self.library.addresses
-        packers = packers if self.layout.packed_size >= WORTH_SHARING else 1
+        packers = packers if layout.packed_size >= WORTH_SHARING else 1
         run_parallel(addresses["pack"], table.address, packers)
         run_parallel(addresses["run"], table.address, threads)
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from unrolled.backends.llvm.memory import POOL
 
 ALIGNMENT = 64
 
@@ -51,10 +54,19 @@ class Table:
         place = self.slots[slot]
         self.numbers[place : place + 1 + x.dim()] = [x.data_ptr(), *x.stride()]
 
-    def buffer(self, slot: str, x: Tensor) -> None:
-        """Point to room for numbers, at the beginning of a cache line."""
-        self.alive.append(x)
-        self.set(slot, -(-x.data_ptr() // ALIGNMENT) * ALIGNMENT)
+    def rooms(self, sizes: Mapping[str, int]) -> None:
+        """Point to rooms of so many bytes each, at the beginnings of cache lines."""
+        lines = {slot: -(-size // ALIGNMENT) * ALIGNMENT for slot, size in sizes.items()}
+        room = POOL.take((sum(lines.values()) + ALIGNMENT,), torch.int8)
+        self.alive.append(room)
+        address = -(-room.data_ptr() // ALIGNMENT) * ALIGNMENT
+        for slot, size in lines.items():
+            self.set(slot, address)
+            address += size
+
+    def clear(self, slot: str, size: int) -> None:
+        """Put zeros where a slot points to."""
+        ctypes.memset(self.numbers[self.slots[slot]], 0, size)
 
     def share_out(self, schedule: "Schedule") -> None:
         """Point to who does what."""

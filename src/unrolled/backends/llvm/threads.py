@@ -25,9 +25,7 @@ def run_parallel(function: int, argument: int, threads: int) -> None:
     if threads == 1:
         _callable(function)(argument)
     elif (openmp := _openmp()) is not None:
-        openmp.GOMP_parallel(
-            ctypes.c_void_p(function), ctypes.c_void_p(argument), ctypes.c_uint(threads), 0
-        )
+        openmp.GOMP_parallel(function, argument, threads, 0)
     else:
         run_python_threads(function, argument, threads)
 
@@ -72,4 +70,5 @@ def _openmp() -> ctypes.CDLL | None:
     if not hasattr(library, "GOMP_parallel"):
         return None
     library.GOMP_parallel.restype = None
+    library.GOMP_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_uint] * 2)
     return library
