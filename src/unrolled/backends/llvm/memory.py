@@ -19,8 +19,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SMALL = 1 << 16
-"""Bytes below which the usual allocator does."""
+SMALL = 1 << 21
+"""Bytes below which the usual allocator does: it keeps what it got for such blocks, and hands out
+again what was written last."""
 
 MOST_KEPT = 1 << 29
 """Bytes in blocks that nobody uses, at most; what came back first goes first."""
@@ -61,8 +62,8 @@ class Pool:
         """Give a tensor of some shape; a large one begins at the beginning of a page.
 
         >>> pool = Pool()
-        >>> address = pool.take((1000, 100), torch.float32).data_ptr()
-        >>> pool.take((1000, 99), torch.float32).data_ptr() == address
+        >>> address = pool.take((1000, 1000), torch.float32).data_ptr()
+        >>> pool.take((1000, 999), torch.float32).data_ptr() == address
         True
         """
         wanted = math.prod(shape) * dtype.itemsize
