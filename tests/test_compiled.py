@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unrolled import compiled, compiler
-from unrolled.backends.precision import IN_TILES, WHOLE
+from unrolled import compiled, compiler, ways
+from unrolled.backends.precision import WHOLE
 from unrolled.cell import Cell
 from unrolled.compiled import CACHE
-from unrolled.compiler import compile_cell
+from unrolled.compiler import Cache, compile_cell
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
 from unrolled.zoo import GRU, LSTM, SRU, LayerNormLSTM
@@ -397,7 +397,8 @@ def test_many_rows_are_run_as_few_are(
     results = []
     for backend_of_one, many in ((backend, batch), (backend, batch + 1), ("eager", 1)):
         rows = many / torch.get_num_threads()
-        monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((rows, 64),)))
+        monkeypatch.setattr(ways, "INSIDE", dict.fromkeys(ways.INSIDE, ((rows, 64),)))
+        monkeypatch.setattr(compiled, "CACHE", Cache())
         ys, last, states = unroll(
             cell, xs, lengths=lengths, resets=resets, backend=backend_of_one, return_states=True
         )
@@ -412,28 +413,29 @@ def test_many_rows_are_run_as_few_are(
 def test_more_rows_take_wider_inputs_into_the_loop(
     rows: int, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "INSIDE", {0: ((4, 64), (2, 8))})
-    assert compiled._inside("interpreter", rows * torch.get_num_threads()) == numbers
+    monkeypatch.setattr(ways, "INSIDE", {0: ((4, 64), (2, 8))})
+    assert [ways._inside(0, rows * threads, threads) for threads in (1, 3)] == [numbers] * 2
 
 
+@pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("rows", [8, 40])
 @pytest.mark.parametrize("fits", [True, False], ids=["that stay", "too large to stay"])
 def test_few_rows_read_only_weights_in_the_loop_that_stay_in_a_cache(
-    fits: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+    fits: bool, rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = compile_cell(LSTM(6, 10), torch.zeros(2, 6))
     inside = alone.for_many_rows(64)
     assert (alone.weights, inside.weights) == (40 * 10, 40 * 10 + 40 * 6)
-    batch, threads = rows * torch.get_num_threads(), torch.get_num_threads()
-    shared = threads if batch <= compiled.SHARED else 1
-    monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((8, 64),)))
-    monkeypatch.setattr(compiled, "STAYS", 6 * inside.weights // shared - (not fits))
-    found = compiled._for_rows(alone, IN_TILES["llvm", WHOLE], batch)
+    batch, shared = rows * threads, threads if rows * threads <= ways.SHARED else 1
+    monkeypatch.setattr(ways, "INSIDE", dict.fromkeys(ways.INSIDE, ((8, 64),)))
+    monkeypatch.setattr(ways, "STAYS", 6 * inside.weights // shared - (not fits))
+    found = ways._for_rows(alone, WHOLE, batch, threads)
     assert found is (inside if fits or rows == 40 else alone)
 
 
 def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "INSIDE", dict.fromkeys(compiled.INSIDE, ((0, 64),)))
+    monkeypatch.setattr(compiled, "CACHE", Cache())
+    monkeypatch.setattr(ways, "INSIDE", dict.fromkeys(ways.INSIDE, ((0, 64),)))
     cell = LSTM(2, 2).double()
     xs = torch.randn(2, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x, lengths=[2, 1]), xs)

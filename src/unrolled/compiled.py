@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unrolled.backends import Call, Result, in_tiles, pieces_around, pieces_asked, pieces_of
+from unrolled.backends import Call, Result, in_tiles
 from unrolled.backends.call import Step
-from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
+from unrolled.backends.precision import ROUNDED
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
 from unrolled.cell import Cell
@@ -19,7 +19,6 @@ from unrolled.compiler import (
     RESET,
     ROWS,
     Cache,
-    Compiled,
     Piece,
     is_apart,
     start_of,
@@ -28,38 +27,11 @@ from unrolled.compiler import (
     trace,
 )
 from unrolled.errors import CaptureError
-from unrolled.kernels import Kernels
 from unrolled.loop import Again, Loop
-from unrolled.multiply import LINEAR
-from unrolled.operation import known
+from unrolled.ways import way_of
 
 CACHE = Cache()
 """What has been compiled in this process."""
-
-INSIDE = {
-    0: ((16, 64),),
-    ROUNDED: ((2, 1024),),
-    HIGH: ((4, 256), (16, 1024)),
-    WHOLE: ((8, 256), (16, 1024)),
-}
-"""From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by the pieces of a factor in tiles. For fewer rows it costs more to
-read a matrix than what is done with it. Products in tiles cost less than to write and to read what
-they give: the more so where other work has taken the caches since."""
-
-STAYS = 7 << 18
-"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
-
-MANY_TO_READ = 32
-"""Rows for each thread from which on it pays to read weights at every step that do not stay."""
-
-SHARED = 96
-"""Rows of all threads up to which they share out such weights, see `kernel.ROWS_TOGETHER`."""
-
-MANY = {ROUNDED: (0, 0), HIGH: (4, 0), WHOLE: (5, 9)}
-"""From how many rows for each thread on, and from how many of all, factors of float32 are cut into
-so many pieces for tiles. For fewer it takes longer to read all pieces of a matrix than what is done
-with them; and eight rows go through a matrix at once without tiles, too."""
 
 
 def run_programs(step: Step, call: Call, backend: str) -> Result:
@@ -83,19 +55,6 @@ def run_programs(step: Step, call: Call, backend: str) -> Result:
     return _run_programs(step, call, backend)
 
 
-def _inside(backend: str, batch: int) -> int:
-    """Give up to how many numbers of an input products with it are in the loop."""
-    rows = INSIDE[pieces_of(backend)]
-    return max((n for least, n in rows if batch >= least * torch.get_num_threads()), default=0)
-
-
-def _for_rows(compiled: Compiled, backend: str, batch: int) -> Compiled:
-    """Give what is compiled for batches of so many rows."""
-    inside, threads = compiled.for_many_rows(_inside(backend, batch)), torch.get_num_threads()
-    size = 2 * pieces_of(backend) * inside.weights // (threads if batch <= SHARED else 1)
-    return inside if size <= STAYS or batch >= MANY_TO_READ * threads else compiled
-
-
 def _in_own_type(call: Call) -> Call:
     """Give all numbers of a call in the type of the cell's states."""
 
@@ -114,14 +73,9 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     _refuse(step, call)
     found = trace(step)
     compiled = CACHE.get(step, found.structure, call.xs, call.state, call.constants)
-    batch = call.xs.shape[1]
-    if not is_traced(call.xs):
-        pieces = pieces_asked()
-        each, all_ = MANY[pieces]
-        if batch >= max(each * torch.get_num_threads(), all_):
-            backend = in_tiles(backend, pieces)
-        compiled = _for_rows(compiled, backend, batch)
-    lowered = compiled.lowered
+    way = way_of(compiled, call, backend)
+    lowered, hoisted, dtype = way.lowered, way.hoisted, compiled.captured.dtype
+    loop = Loop(way.kernels, call.xs.shape[0], call.lengths, call.reverse)
     rows = _Rows(call, call.lengths)
     after = _Rows(call, None) if lowered.only_views_behind else rows  # zeros stay zeros
     given = {name: found.tensor(path) for name, path in lowered.tensors.items()}
@@ -130,16 +84,14 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
         if name in lowered.hoisted.reads or name in lowered.sunk.reads:
             given[name] = rows.packed(value.expand(rows.time, *value.shape))
     given |= lowered.fixed.run(given, rows.count)
-    hoisted = _hoisted(compiled, backend)
     given |= hoisted.run(given, rows.count)
-    loop = _loop(compiled, call, backend)
     inputs = {v.name: given[to_loop(v.name)] for v in loop.program.inputs if v.name != RESET}
     inputs = {name: rows.placed(value) for name, value in inputs.items()}
-    held = [call.constants[own].to(compiled.captured.dtype) for own in lowered.constants.values()]
+    held = [call.constants[own].to(dtype) for own in lowered.constants.values()]
     constants = dict(zip(lowered.constants, _flat(held), strict=True))
     if call.resets is not None:
         resets = cuts_backwards(call.resets) if call.reverse else call.resets
-        inputs[RESET] = resets[..., None].to(compiled.captured.dtype)
+        inputs[RESET] = resets[..., None].to(dtype)
         constants |= zip(map(start_of, lowered.states), _flat(call.start), strict=True)
     outputs, last = loop.run(
         inputs,
@@ -150,7 +102,7 @@ def _run_programs(step: Cell, call: Call, backend: str) -> Result:
     )
     given |= {name: after.packed(outputs[name]) for name, _ in lowered.program.outputs}
     ys = after.unpacked(lowered.sunk.run(given, after.count)["y"])
-    ends = tuple(last[n].reshape(batch, *size) for n, size in lowered.states.items())
+    ends = tuple(last[n].reshape(rows.batch, *size) for n, size in lowered.states.items())
     if not call.keep_states:
         return Result(ys, ends, None)
     histories = (outputs[state_of(name)] for name in lowered.states)
@@ -251,19 +203,6 @@ class _Rows:
         return torch.where(self._over(shaped), shaped, last)
 
 
-def _hoisted(compiled: Compiled, backend: str) -> Piece:
-    """Give what comes before the loop, with products in tiles where they pay."""
-    piece, pieces = compiled.lowered.hoisted, pieces_around(backend)
-    if not pieces or compiled.captured.dtype != torch.float32:
-        return piece
-    with compiled.lock:
-        found = compiled.kernels.get(("hoisted", pieces))
-        if not isinstance(found, Piece):
-            found = piece.with_calls({torch.ops.aten.linear.default: LINEAR[pieces]})
-            compiled.kernels["hoisted", pieces] = found
-        return found
-
-
 def _again(hoisted: Piece, loop: Loop, rows: "_Rows", given: Mapping[str, Tensor]) -> Again | None:
     """Say how those of the loop's inputs are made once more that its backward does not read."""
     gives = (name for name in loop.kernels.unread if to_loop(name) in hoisted.gives)
@@ -278,13 +217,3 @@ def _again(hoisted: Piece, loop: Loop, rows: "_Rows", given: Mapping[str, Tensor
         return {name: rows.placed(made[to_loop(name)]) for name in unread}
 
     return Again(unread, tuple(given[name] for name in names), make)
-
-
-def _loop(compiled: Compiled, call: Call, backend: str) -> Loop:
-    kind = (call.resets is not None, call.keep_states)
-    with compiled.lock:
-        kernels = compiled.kernels.get((backend, *kind))
-        if not isinstance(kernels, Kernels):
-            program, training = compiled.program(resets=kind[0], states=kind[1])
-            kernels = compiled.kernels[backend, *kind] = known(Kernels(program, training, backend))
-    return Loop(kernels, call.xs.shape[0], call.lengths, call.reverse)

@@ -2,11 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ from unrolled.compiler.unswap import unswap
 from unrolled.errors import CaptureError
 from unrolled.ir import Program
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -40,9 +42,7 @@ class Compiled:
     captured: Step
     parts: Parts
     lowered: Lowered
-    programs: dict[tuple[bool, bool], tuple[Program, Training]] = field(default_factory=dict)
-    kernels: dict[Hashable, object] = field(default_factory=dict)
-    others: "dict[int, Compiled]" = field(default_factory=dict)  # see `for_many_rows`
+    made: dict[Hashable, Any] = field(default_factory=dict)  # see `made_once`
     lock: RLock = field(default_factory=RLock)
 
     @cached_property
@@ -50,6 +50,14 @@ class Compiled:
         """How many numbers the matrices have that every step of the loop reads."""
         shapes = (value.type.shape for value in self.lowered.program.fixed)
         return sum(math.prod(shape) for shape in shapes if len(shape) > 1)
+
+    def made_once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Give what others keep here, which is made when it is first asked for."""
+        if name not in self.made:
+            with self.lock:
+                if name not in self.made:
+                    self.made[name] = make()
+        return self.made[name]
 
     def for_many_rows(self, products: int) -> "Compiled":
         """Give the same for batches of many rows: products of inputs are in the loop.
@@ -59,10 +67,7 @@ class Compiled:
         """
         if not products:
             return self
-        with self.lock:
-            if products not in self.others:
-                self.others[products] = self._for_many_rows(products)
-            return self.others[products]
+        return self.made_once(("many rows", products), partial(self._for_many_rows, products))
 
     def _for_many_rows(self, products: int) -> "Compiled":
         try:
@@ -78,16 +83,16 @@ class Compiled:
             resets: whether it starts afresh where its input `RESET` says so.
             states: whether its outputs hold every state after every step, named `state_of` it.
         """
-        with self.lock:
-            if (resets, states) not in self.programs:
-                program = self.lowered.program
-                if states:
-                    extra = tuple((state_of(name), value) for name, value in program.next)
-                    program = replace(program, outputs=(*program.outputs, *extra))
-                program = with_resets(program) if resets else program
-                program = simplify(unswap(simplify(program)))
-                self.programs[resets, states] = program, train(program)
-            return self.programs[resets, states]
+        return self.made_once(("program", resets, states), partial(self._program, resets, states))
+
+    def _program(self, resets: bool, states: bool) -> tuple[Program, Training]:
+        program = self.lowered.program
+        if states:
+            extra = tuple((state_of(name), value) for name, value in program.next)
+            program = replace(program, outputs=(*program.outputs, *extra))
+        program = with_resets(program) if resets else program
+        program = simplify(unswap(simplify(program)))
+        return program, train(program)
 
 
 def train(program: Program) -> Training:
@@ -233,6 +238,7 @@ __all__ = [
     "Cache",
     "Compiled",
     "Gradient",
+    "Lowered",
     "Piece",
     "Program",
     "Training",

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -37,8 +39,20 @@ class Piece:
             given: every tensor that it reads.
             rows: how many rows those with rows have.
         """
+        if self.passes is not None:
+            return {name: given[read] for name, read in self.passes.items()}
         found = self.module.forward(*(rows if name == ROWS else given[name] for name in self.reads))
         return dict(zip(self.gives, found, strict=True))
+
+    @cached_property
+    def passes(self) -> dict[str, str] | None:
+        """What it gives by what it reads, if it only passes that on."""
+        *nodes, output = self.module.graph.nodes
+        if any(node.op != "placeholder" for node in nodes) or ROWS in self.reads:
+            return None
+        read = dict(zip(nodes, self.reads, strict=True))
+        given = cast("tuple[Node, ...]", output.args[0])
+        return {name: read[node] for name, node in zip(self.gives, given, strict=True)}
 
     def with_calls(self, functions: "Mapping[object, Callable[..., Tensor]]") -> "Piece":
         """Give the piece with other functions in the place of some of its operations'."""

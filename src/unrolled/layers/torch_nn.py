@@ -15,8 +15,7 @@ They depart from torch.nn in: time may be 0; under autocast they run in their pa
 TorchScript cannot compile them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from threading import RLock
 from typing import Any, cast
@@ -284,29 +283,16 @@ class _Template:
         self.places = {symbol: linear._parameters for symbol, linear in linears.items()}
         self.own = {symbol: dict(parameters) for symbol, parameters in self.places.items()}
 
-    def run(
-        self,
-        xs: Tensor,
-        hidden: Hidden | None = None,
-        lengths: Tensor | None = None,
-        *,
-        reverse: bool,
-        backend: str,
-    ) -> tuple[Tensor, State]:
-        """Run the cell by what it is lent."""
+    def run(self, named: Mapping[str, Any], xs: Tensor, hidden: Hidden | None, **given: Any) -> Any:
+        """Lend the cell torch.nn's stacked parameters, run it, and take them back."""
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
-        return unroll(self.cell, xs, state, lengths=lengths, reverse=reverse, backend=backend)
-
-    @contextmanager
-    def lent(self, named: Mapping[str, Any]) -> Iterator[None]:
-        """Let the cell have torch.nn's stacked parameters, and take them back."""
         with self.lock:
             try:
                 for name, stacked in named.items():
                     symbol, kind = MATRICES[name.rsplit("_l", 1)[0]]
                     self.places[symbol][kind] = stacked
                 seal(self.cell)
-                yield
+                return unroll(self.cell, xs, state, **given)
             finally:
                 for symbol, parameters in self.own.items():
                     self.places[symbol].update(parameters)
@@ -330,14 +316,14 @@ def _run_lent(
     sizes: tuple[int, ...],
     xs: Tensor,
     named: Mapping[str, Tensor],
+    hidden: Hidden | None = None,
     **given: Any,
 ) -> tuple[Tensor, State]:
     """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
     types = tuple((weight.dtype, weight.device) for weight in named.values())
     template = _template(kind, bias, (int(inputs), *sizes), types)
-    with template.lent(named):
-        return template.run(xs, **given)
+    return template.run(named, xs, hidden, **given)
 
 
 @cache

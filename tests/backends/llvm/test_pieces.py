@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled import compiled, unroll, zoo
+from unrolled import unroll, ways, zoo
 from unrolled.backends import in_tiles, pieces_around, pieces_asked
 from unrolled.backends.llvm.kernel import Kernel
 from unrolled.backends.llvm.target import choose_target, with_tiles
@@ -144,12 +144,12 @@ def test_batches_of_many_rows_take_pieces(
     precision: Callable[[str], None],
 ) -> None:
     pieces = SETTINGS[setting]
-    each, least = compiled.MANY[pieces]
+    each, least = ways.MANY[pieces]
     batch = max(1, max(each * torch.get_num_threads(), least) - (not many))
     asked = []
-    own = compiled.in_tiles
+    own = ways.in_tiles
     monkeypatch.setattr(
-        compiled, "in_tiles", lambda name, pieces: asked.append(pieces) or own(name, pieces)
+        ways, "in_tiles", lambda name, pieces: asked.append(pieces) or own(name, pieces)
     )
     cell, xs = zoo.LSTM(20, 40), torch.randn(6, batch, 20, requires_grad=True)
     wanted = (xs, *cell.parameters())
