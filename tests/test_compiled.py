@@ -11,7 +11,7 @@ from unrolled import compiled, compiler, ways
 from unrolled.backends.precision import WHOLE
 from unrolled.cell import Cell
 from unrolled.compiled import CACHE
-from unrolled.compiler import Cache, compile_cell
+from unrolled.compiler import Cache, compile_cell, trace
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
 from unrolled.zoo import GRU, LSTM, SRU, LayerNormLSTM
@@ -426,11 +426,21 @@ def test_few_rows_read_only_weights_in_the_loop_that_stay_in_a_cache(
     alone = compile_cell(LSTM(6, 10), torch.zeros(2, 6))
     inside = alone.for_many_rows(64)
     assert (alone.weights, inside.weights) == (40 * 10, 40 * 10 + 40 * 6)
-    batch, shared = rows * threads, threads if rows * threads <= ways.SHARED else 1
-    monkeypatch.setattr(ways, "INSIDE", dict.fromkeys(ways.INSIDE, ((8, 64),)))
-    monkeypatch.setattr(ways, "STAYS", 6 * inside.weights // shared - (not fits))
-    found = ways._for_rows(alone, WHOLE, batch, threads)
+    sharing = ways._sharing(rows * threads, threads)
+    assert sharing == (0 if rows == 40 else threads if rows * threads <= ways.SHARED else 1)
+    monkeypatch.setattr(ways, "STAYS", 6 * inside.weights // max(1, sharing) - (not fits))
+    found = ways._for_rows(alone, WHOLE, 64, sharing)
     assert found is (inside if fits or rows == 40 else alone)
+
+
+def test_what_is_kept_does_not_grow_with_the_sizes_of_batches() -> None:
+    cell = LSTM(3, 4)
+    compiled = CACHE.get(
+        cell, trace(cell).structure, torch.zeros(2, 1, 3), [torch.zeros(1, 4)] * 2, {}
+    )
+    for batch in range(1, 60):
+        run(cell, torch.zeros(2, batch, 3))
+    assert len(compiled.made) < 20
 
 
 def test_many_rows_can_be_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:

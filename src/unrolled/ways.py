@@ -62,30 +62,32 @@ def way_of(compiled: Compiled, call: Call, backend: str) -> Way:
         call: the call.
         backend: a backend for programs.
     """
-    kind = _Kind(backend, call.resets is not None, call.keep_states)
+    asked, products, sharing = pieces_asked(), 0, 1
     if not is_traced(call.xs):
-        kind = _Kind(*kind[:3], call.xs.shape[1], torch.get_num_threads(), pieces_asked())
+        batch, threads = call.xs.shape[1], torch.get_num_threads()
+        each, least = MANY[asked]
+        if batch >= max(each * threads, least):
+            backend = in_tiles(backend, asked)
+        products = _inside(pieces_of(backend), batch, threads)
+        sharing = _sharing(batch, threads)
+    kind = _Kind(backend, call.resets is not None, call.keep_states, asked, products, sharing)
     return compiled.made_once(kind, lambda: _choose(compiled, kind))
 
 
 class _Kind(NamedTuple):
-    """What the choice depends on."""
+    """What the choice depends on: not on each number of rows, of which there may be many."""
 
     backend: str
     resets: bool
     states: bool  # whether all are kept
-    batch: int = 0  # 0: unknown
-    threads: int = 1
-    pieces: int = 0
+    asked: int  # pieces of a factor, by PyTorch's setting
+    products: int  # see `_inside`
+    sharing: int  # see `_sharing`
 
 
 def _choose(compiled: Compiled, kind: _Kind) -> Way:
-    backend, batch, threads = kind.backend, kind.batch, kind.threads
-    each, least = MANY.get(kind.pieces, (0, 0))
-    if kind.pieces and batch >= max(each * threads, least):
-        backend = in_tiles(backend, kind.pieces)
-    if batch:
-        compiled = _for_rows(compiled, pieces_of(backend), batch, threads)
+    backend = kind.backend
+    compiled = _for_rows(compiled, pieces_of(backend), kind.products, kind.sharing)
     around = pieces_around(backend) if compiled.captured.dtype == torch.float32 else 0
 
     def hoisted() -> Piece:
@@ -105,11 +107,18 @@ def _choose(compiled: Compiled, kind: _Kind) -> Way:
     )
 
 
-def _for_rows(compiled: Compiled, pieces: int, batch: int, threads: int) -> Compiled:
+def _for_rows(compiled: Compiled, pieces: int, products: int, sharing: int) -> Compiled:
     """Give what is compiled for batches of so many rows."""
-    inside = compiled.for_many_rows(_inside(pieces, batch, threads))
-    size = 2 * pieces * inside.weights // (threads if batch <= SHARED else 1)
-    return inside if size <= STAYS or batch >= MANY_TO_READ * threads else compiled
+    inside = compiled.for_many_rows(products)
+    stays = not sharing or 2 * pieces * inside.weights // sharing <= STAYS
+    return inside if stays else compiled
+
+
+def _sharing(batch: int, threads: int) -> int:
+    """Count the threads that share out large weights; 0: so many rows read them anyway."""
+    if batch >= MANY_TO_READ * threads:
+        return 0
+    return threads if batch <= SHARED else 1
 
 
 def _inside(pieces: int, batch: int, threads: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from unrolled.errors import BackendError
+from unrolled.errors import BackendError, ShapeError
 from unrolled.layers import torch_nn as ours
 
 TIME, BATCH, INPUTS, HIDDEN = 6, 3, 4, 5
@@ -281,3 +281,53 @@ def test_threads_do_not_mix_up_the_weights_of_layers_of_one_size():
     finally:
         sys.setswitchinterval(interval)
     assert all(torch.equal(ys, expected[n % 4]) for n, ys in enumerate(got))
+
+
+@kinds
+def test_layers_of_tied_parameters_leave_others_of_their_sizes_alone(kind):
+    xs = example("padded", torch.float32)
+    for tied in (True, False, True):
+        theirs, mine = pair(kind)
+        for layer in (theirs, mine) if tied else ():
+            layer.bias_hh_l0 = layer.bias_ih_l0
+        assert_same(everything(mine, xs, None), everything(theirs, xs, None))
+
+
+def test_a_layer_may_run_another_of_its_sizes_in_a_hook():
+    (theirs, mine), other = pair("GRU"), pair("GRU")[1]
+    xs = example("padded", torch.float32)
+    with torch.no_grad():
+        wanted, seen = theirs(xs)[0], []
+
+        def hook(module: nn.Module, *_: object) -> None:
+            if isinstance(module, ours.Cell) and not seen:
+                seen.append(module)
+                other(xs)
+
+        handle = nn.modules.module.register_module_forward_hook(hook)
+        try:
+            mine.backend = "eager"
+            torch.testing.assert_close(mine(xs)[0], wanted)
+        finally:
+            handle.remove()
+    assert seen
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager", "torch"])
+@pytest.mark.parametrize("rows", [-1, 1])
+def test_a_parameter_of_another_shape_is_refused_and_named(rows, backend):
+    good, bad = pair("LSTM")[1], pair("LSTM")[1]
+    xs = example("padded", torch.float32)
+    bad.backend = good.backend = backend
+    bad.bias_hh_l0 = nn.Parameter(torch.zeros(len(bad.bias_hh_l0) + rows))
+    with pytest.raises(ShapeError, match="bias_hh_l0 has shape"):
+        bad(xs)
+    good(xs)
+
+
+def test_stacked_matrices_are_cut_once_for_a_loop(monkeypatch):
+    layer, chunk, cut = pair("LSTM")[1], Tensor.chunk, []
+    monkeypatch.setattr(Tensor, "chunk", lambda self, n: cut.append(n) or chunk(self, n))
+    layer.backend = "eager"
+    layer(torch.zeros(9, 2, layer.input_size))
+    assert cut == [4, 4, 4, 4]

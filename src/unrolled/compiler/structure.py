@@ -231,7 +231,8 @@ def trace(cell: nn.Module) -> Trace:
 def seal(cell: nn.Module) -> None:
     """Promise that the structure of a cell will not change any more: nobody looks again.
 
-    Its tensors may still be replaced by others of their shapes, types and devices.
+    Its tensors may still be replaced by others of their shapes, types and devices that are tied in
+    the same way.
     """
     trace(cell).sealed = True
 

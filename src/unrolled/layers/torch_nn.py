@@ -29,6 +29,7 @@ from unrolled import zoo
 from unrolled.backends.tracing import opaque
 from unrolled.cell import Cell, State
 from unrolled.compiler import run_apart, seal
+from unrolled.errors import ShapeError
 from unrolled.layers.ragged import pack, unpack
 from unrolled.recurrence import unroll
 
@@ -250,21 +251,41 @@ def _refuse_projection(kwargs: Mapping[str, Any]) -> None:
 class _Gate(nn.Linear):
     """A linear map by some rows of a stacked matrix and bias."""
 
-    def __init__(self, stacked: nn.Linear, first: int, outputs: int) -> None:
+    is_linear = True  # see `torch_kernels`
+
+    def __init__(self, stacked: nn.Linear, cuts: "_Cuts", number: int, gates: int) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features = stacked.in_features, outputs
-        self.stacked, self.first = stacked, first
+        self.in_features, self.out_features = stacked.in_features, stacked.out_features // gates
+        self.stacked, self.cuts, self.number, self.gates = stacked, cuts, number, gates
 
     @property
     def weight(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """(outputs, inputs)."""
-        return self.stacked.weight.narrow(0, self.first, self.out_features)
+        return self.cuts.of(self.stacked.weight, self.gates)[self.number]
 
     @property
     def bias(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """(outputs,)."""
         bias = self.stacked.bias
-        return None if bias is None else bias.narrow(0, self.first, self.out_features)
+        return None if bias is None else self.cuts.of(bias, self.gates)[self.number]
+
+
+class _Cuts:
+    """Stacked tensors cut into those of gates: once for each call, and not for every step."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[Tensor, ...]] | None = None  # None: there is no call
+
+    def of(self, stacked: Tensor, gates: int) -> tuple[Tensor, ...]:
+        """Cut a tensor, or give what it was cut into."""
+        if self.kept is None:
+            return stacked.chunk(gates)
+        if id(stacked) not in self.kept:
+            self.kept[id(stacked)] = stacked.chunk(gates)
+        return self.kept[id(stacked)]
+
+    def __deepcopy__(self, memo: object) -> "_Cuts":
+        return _Cuts()  # a step that is captured cuts for itself
 
 
 class _Template:
@@ -276,38 +297,66 @@ class _Template:
     """
 
     def __init__(self, cell: Cell, gates: tuple[str, ...]) -> None:
-        self.cell, self.lock = cell, RLock()
-        linears = {symbol: _stacked(cell, symbol, gates) for symbol in "WU"}
+        self.cell, self.cuts, self.lock = cell, _Cuts(), RLock()
+        linears = {symbol: self._stack(symbol, gates) for symbol in "WU"}
         if isinstance(cell, zoo.LSTMP):
             linears["P"] = cell.P
         self.places = {symbol: linear._parameters for symbol, linear in linears.items()}
-        self.own = {symbol: dict(parameters) for symbol, parameters in self.places.items()}
+        self.shapes = {
+            (symbol, kind): parameter.shape
+            for symbol, parameters in self.places.items()
+            for kind, parameter in parameters.items()
+            if parameter is not None
+        }
+
+    def _stack(self, symbol: str, gates: tuple[str, ...]) -> nn.Linear:
+        """Give all gates' linear maps of one symbol as one, of which they become rows."""
+        names = [f"{symbol}{gate}" for gate in gates]
+        own = cast("list[nn.Linear]", [self.cell.get_submodule(name) for name in names])
+        if len(own) == 1:
+            return own[0]
+        (sizes,) = {(one.in_features, one.out_features) for one in own}
+        stacked = nn.Linear(sizes[0], sizes[1] * len(own), own[0].bias is not None)
+        for number, name in enumerate(names):
+            setattr(self.cell, name, _Gate(stacked, self.cuts, number, len(names)))
+        return stacked
 
     def run(self, named: Mapping[str, Any], xs: Tensor, hidden: Hidden | None, **given: Any) -> Any:
-        """Lend the cell torch.nn's stacked parameters, run it, and take them back."""
+        """Lend the cell torch.nn's stacked parameters, run it, and take them back.
+
+        Raises:
+            ShapeError: a parameter was replaced by one of another shape.
+        """
         state = None if hidden is None else dict(zip(self.cell.states, hidden, strict=True))
-        with self.lock:
+        lent = {_place(name): stacked for name, stacked in named.items()}
+        if [stacked.shape for stacked in lent.values()] != [self.shapes[place] for place in lent]:
+            self._refuse(named)
+        with self.lock:  # this thread may come again, from a hook
+            before = {symbol: dict(parameters) for symbol, parameters in self.places.items()}
+            kept = self.cuts.kept
             try:
-                for name, stacked in named.items():
-                    symbol, kind = MATRICES[name.rsplit("_l", 1)[0]]
+                for (symbol, kind), stacked in lent.items():
                     self.places[symbol][kind] = stacked
+                self.cuts.kept = None
                 seal(self.cell)
+                self.cuts.kept = {}
                 return unroll(self.cell, xs, state, **given)
             finally:
-                for symbol, parameters in self.own.items():
+                self.cuts.kept = kept
+                for symbol, parameters in before.items():
                     self.places[symbol].update(parameters)
 
+    def _refuse(self, named: Mapping[str, Tensor]) -> None:
+        for name, stacked in named.items():
+            found, expected = tuple(stacked.shape), tuple(self.shapes[_place(name)])
+            if found != expected:
+                raise ShapeError(f"{name} has shape {found}: expected {expected}")
 
-def _stacked(cell: Cell, symbol: str, gates: tuple[str, ...]) -> nn.Linear:
-    """Give all gates' linear maps of one symbol as one, of which they become rows."""
-    if len(gates) == 1:
-        return cell.get_submodule(f"{symbol}{gates[0]}")  # pyright: ignore[reportReturnType]
-    own = cast("list[nn.Linear]", [cell.get_submodule(f"{symbol}{gate}") for gate in gates])
-    (inputs,), (width,) = {map_.in_features for map_ in own}, {map_.out_features for map_ in own}
-    stacked = nn.Linear(inputs, width * len(gates), own[0].bias is not None)
-    for number, gate in enumerate(gates):
-        setattr(cell, f"{symbol}{gate}", _Gate(stacked, number * width, width))
-    return stacked
+
+@cache
+def _place(name: str) -> tuple[str, str]:
+    """Give the cell's symbol and parameter for torch.nn's name of a layer's parameter."""
+    return MATRICES[name.rsplit("_l", 1)[0]]
 
 
 def _run_lent(
@@ -322,7 +371,9 @@ def _run_lent(
     """Run a cell by torch.nn's parameters, out of sight of `torch.compile`."""
     inputs = next(weight.shape[1] for name, weight in named.items() if "weight_ih" in name)
     types = tuple((weight.dtype, weight.device) for weight in named.values())
-    template = _template(kind, bias, (int(inputs), *sizes), types)
+    objects = list(map(id, named.values()))
+    ties = tuple(map(objects.index, objects))
+    template = _template(kind, bias, (int(inputs), *sizes), types, ties)
     return template.run(named, xs, hidden, **given)
 
 
@@ -332,6 +383,7 @@ def _template(
     bias: bool,
     sizes: tuple[int, ...],
     types: tuple[tuple[torch.dtype, torch.device], ...],
+    ties: tuple[int, ...],  # of each parameter, the first that is the same tensor
 ) -> _Template:
     make, gates = CELLS[kind]
 

@@ -21,15 +21,13 @@ from torch import Tensor
 
 SMALL = 1 << 21
 """Bytes below which the usual allocator does: it keeps what it got for such blocks, and hands out
-again what was written last."""
+again what was written last. Larger blocks have room for a huge page."""
 
 MOST_KEPT = 1 << 29
 """Bytes in blocks that nobody uses, at most; what came back first goes first."""
 
 LOOSEST = 1.5
 """How many times larger than what is wanted a block may be."""
-
-HUGE_PAGE = 1 << 21
 
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 """Not shared with a process that is forked off, which would write into our results."""
@@ -93,7 +91,7 @@ class Pool:
                 self.kept -= size
                 return self.free.pop(number)
         block = mmap.mmap(-1, wanted, **PRIVATE)
-        if wanted >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        if hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block
 

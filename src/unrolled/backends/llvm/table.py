@@ -57,7 +57,7 @@ class Table:
     def rooms(self, sizes: Mapping[str, int]) -> None:
         """Point to rooms of so many bytes each, at the beginnings of cache lines."""
         lines = {slot: -(-size // ALIGNMENT) * ALIGNMENT for slot, size in sizes.items()}
-        room = POOL.take((sum(lines.values()) + ALIGNMENT,), torch.int8)
+        room = POOL.take(((sum(lines.values()) + ALIGNMENT) // 4,), torch.float32)
         self.alive.append(room)
         address = -(-room.data_ptr() // ALIGNMENT) * ALIGNMENT
         for slot, size in lines.items():
