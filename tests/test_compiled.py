@@ -14,7 +14,7 @@ from unrolled.compiled import CACHE
 from unrolled.compiler import Cache, compile_cell, trace
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
-from unrolled.zoo import GRU, LSTM, SRU, LayerNormLSTM
+from unrolled.zoo import GLA, GRU, LSTM, SRU, LayerNormLSTM
 
 
 def run(cell: nn.Module, xs: Tensor, **given: object) -> Tensor:
@@ -431,6 +431,16 @@ def test_few_rows_read_only_weights_in_the_loop_that_stay_in_a_cache(
     monkeypatch.setattr(ways, "STAYS", 6 * inside.weights // max(1, sharing) - (not fits))
     found = ways._for_rows(alone, WHOLE, 64, sharing)
     assert found is (inside if fits or rows == 40 else alone)
+
+
+@pytest.mark.parametrize(("kind", "loop_alone"), [(GLA, True), (LSTM, False)])
+def test_wide_states_without_products_keep_those_of_inputs_before_the_loop(
+    kind: Callable[[int, int], Cell], loop_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = compile_cell(kind(6, 10), torch.zeros(2, 6))
+    assert ways._for_rows(few, WHOLE, 64, 0) is not few
+    monkeypatch.setattr(ways, "WIDE", 20)
+    assert (ways._for_rows(few, WHOLE, 64, 0) is few) == loop_alone
 
 
 def test_what_is_kept_does_not_grow_with_the_sizes_of_batches() -> None:

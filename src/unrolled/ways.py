@@ -31,6 +31,10 @@ they give: the more so where other work has taken the caches since."""
 STAYS = 7 << 18
 """Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
 
+WIDE = 1 << 14
+"""Numbers in a row of states so many of which no cache keeps for the rows of a tile. Without
+products in the loop, a core takes one row through time after the other."""
+
 MANY_TO_READ = 32
 """Rows for each thread from which on it pays to read weights at every step that do not stay."""
 
@@ -109,6 +113,9 @@ def _choose(compiled: Compiled, kind: _Kind) -> Way:
 
 def _for_rows(compiled: Compiled, pieces: int, products: int, sharing: int) -> Compiled:
     """Give what is compiled for batches of so many rows."""
+    states = sum(value.type.width for value in compiled.lowered.program.states)
+    if states >= WIDE and not compiled.weights:
+        return compiled
     inside = compiled.for_many_rows(products)
     stays = not sharing or 2 * pieces * inside.weights // sharing <= STAYS
     return inside if stays else compiled

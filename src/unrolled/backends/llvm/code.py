@@ -179,12 +179,12 @@ class Code:
         """Let others see all that was stored."""
         self.builder.fence("seq_cst")
 
-    def fill(self, address: Value, width: int) -> None:
-        """Store zeros."""
-        zero = self.constant(0.0)
+    def fill(self, address: Value, width: int, vector: Value | None = None) -> None:
+        """Store zeros, or a vector again and again."""
+        vector = self.constant(0.0) if vector is None else vector
 
         def body(unit: Value, _: list[Value]) -> list[Value]:
-            self.store(zero, self.at(address, unit), self.mask(unit, width))
+            self.store(vector, self.at(address, unit), self.mask(unit, width))
             return []
 
         self.loop(0, width, body, step=self.lanes)

@@ -6,8 +6,9 @@ room, in the nearest cache; the pointwise operations behind them take it from th
 vectors at once, so that the processor has other work while it waits for the end of a division.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from unrolled.backends.llvm.code import Code, Value
 from unrolled.backends.llvm.frame import Arguments, Rows, address
@@ -15,7 +16,7 @@ from unrolled.backends.llvm.matmul import write_tile
 from unrolled.backends.llvm.plan import Home, Nest, Place, Window, operand_windows, place_of_rows
 from unrolled.backends.llvm.pointwise import POINTWISE
 from unrolled.backends.llvm.products import TILE_ROWS, Product
-from unrolled.backends.llvm.reductions import write_reduction
+from unrolled.backends.llvm.reductions import Running
 from unrolled.backends.llvm.tiles import PieceRows, cut_rows, write_tiles
 from unrolled.backends.llvm.views import write_view
 from unrolled.ir import OPS, Op, Operation
@@ -75,11 +76,8 @@ def write_before(scene: Scene, first: Value, end: Value) -> None:
 
 def write_piece(scene: Scene, piece: Value, first: Value, end: Value) -> None:
     """Write one piece of a nest over the rows order[first] to order[end - 1]."""
-    alone = scene.nest.alone
     if scene.products:
         _write_block(scene, piece, first, end)
-    elif alone is not None:
-        _write_reductions(scene, alone, first, end)
     else:
         _write_rows(scene, first, end)
 
@@ -91,40 +89,80 @@ def _row(scene: Scene, position: Value) -> Value:
 
 def _write_rows(scene: Scene, first: Value, end: Value) -> None:
     """Write a nest without matmuls: rows outside, so that memory is read in a straight line."""
-    code, width = scene.code, scene.nest.width
-    vectors = -(-width // code.lanes)
-    together = min(TOGETHER, vectors)
+    code, nest = scene.code, scene.nest
+    vectors = -(-nest.line // code.lanes)
+    together = TOGETHER if vectors > 1 and not (nest.reductions and vectors % TOGETHER) else 1
 
     def rows(position: Value, _: list[Value]) -> list[Value]:
         row = _row(scene, position)
+        running = _running(scene, row, together)
+        for reduction in running:
+            reduction.prepare()
 
-        def units(vector: Value, _: list[Value]) -> list[Value]:
-            spots = []
-            for number in range(together):
-                one = code.least(code.add(vector, number), vectors - 1)
-                unit = code.times(one, code.lanes)
-                spots.append(Spot(row, unit, code.mask(unit, width), {}))
-            write_spots(scene, spots)
-            return []
+        def line(number: Value, carried: list[Value]) -> list[Value]:
+            start = code.times(number, nest.line)
 
-        code.loop(0, vectors, units, step=together)
+            def units(vector: Value, registers: list[Value]) -> list[Value]:
+                spots = []
+                for one in range(together):
+                    inside = code.least(code.add(vector, one), vectors - 1)
+                    inside = code.times(inside, code.lanes)
+                    mask = code.mask(inside, nest.line)
+                    spots.append(Spot(row, code.add(start, inside), mask, {}))
+                values = write_spots(scene, spots)
+                return _taken(scene, running, registers, spots, values)
+
+            registers = code.loop(0, vectors, units, step=together, carry=carried)
+            return [
+                register
+                for reduction, own in zip(running, _shared(running, registers), strict=True)
+                for register in reduction.end_line(number, own)
+            ]
+
+        begin = [register for reduction in running for register in reduction.begin]
+        code.loop(0, nest.width // nest.line, line, carry=begin)
         return []
 
     code.loop(first, end, rows)
 
 
-def _write_reductions(scene: Scene, operation: Operation, first: Value, end: Value) -> None:
-    code = scene.code
-    source = place_of_rows(scene.arguments.plan, str(operation.operands[0]))
+def _running(scene: Scene, row: Value, together: int) -> list[Running]:
+    """Give the reductions of one row."""
+    code, nest = scene.code, scene.nest
+    return [
+        Running(
+            code,
+            reduction.operation,
+            [address(code, scene.homes, place, row) for place in reduction.places],
+            nest.line,
+            together,
+        )
+        for reduction in nest.reductions
+    ]
 
-    def body(position: Value, _: list[Value]) -> list[Value]:
-        row = _row(scene, position)
-        start = address(code, scene.homes, source, row)
-        targets = [address(code, scene.homes, store.place, row) for store in scene.nest.stores]
-        write_reduction(code, operation, start, targets)
-        return []
 
-    code.loop(first, end, body)
+def _shared(running: Sequence[Running], registers: Sequence[Value]) -> Iterator[list[Value]]:
+    """Give each reduction its own of all registers."""
+    left = iter(registers)
+    for reduction in running:
+        yield list(islice(left, len(reduction.begin)))
+
+
+def _taken(
+    scene: Scene,
+    running: Sequence[Running],
+    registers: Sequence[Value],
+    spots: Sequence[Spot],
+    values: Sequence[dict[Window, Value]],
+) -> list[Value]:
+    """Write how reductions take in some vectors; give what all registers then hold."""
+    units, masks = [spot.unit for spot in spots], [spot.mask for spot in spots]
+    windows = [reduction.window for reduction in scene.nest.reductions]
+    return [
+        register
+        for one, own, window in zip(running, _shared(running, registers), windows, strict=True)
+        for register in one.take(own, [value[window] for value in values], units, masks)
+    ]
 
 
 @dataclass(frozen=True)
@@ -285,8 +323,12 @@ def _write_behind(scene: Scene, block: Block, position: Value, until: Value, roo
     code.loop(0, block.vectors, vectors)
 
 
-def write_spots(scene: Scene, spots: Sequence[Spot]) -> None:
-    """Write all that a nest computes for some vectors, and store what is to be stored."""
+def write_spots(scene: Scene, spots: Sequence[Spot]) -> list[dict[Window, Value]]:
+    """Write all that a nest computes for some vectors, and store what is to be stored.
+
+    Returns:
+        What was computed for each of them.
+    """
     code = scene.code
     values = [dict(spot.sums) for spot in spots]
     for window in scene.nest.windows:
@@ -305,7 +347,7 @@ def write_spots(scene: Scene, spots: Sequence[Spot]) -> None:
     for stored in near:
         code.store(*stored)
     if not past:
-        return
+        return values
     many = code.less(0, scene.arguments.numbers["past caches"])
     with code.builder.if_else(many) as (large, small):
         with large:
@@ -314,6 +356,7 @@ def write_spots(scene: Scene, spots: Sequence[Spot]) -> None:
         with small:
             for value, there, _ in past:
                 code.store(value, there)
+    return values
 
 
 def is_left_alone(scene: Scene, place: Place) -> bool:

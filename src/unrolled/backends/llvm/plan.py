@@ -2,9 +2,10 @@
 
 A value is (rows, width). Everything of one width that needs no whole rows but those that lie in
 memory already is one nest: matmuls first, whose sums stay in registers, and behind them the
-pointwise operations, down to what is stored. A matmul or a reduction needs whole rows of its
-operand, so the operand is stored by a nest of a lower *level*. Slices and concatenations move
-nothing: a value is read and written through *windows*, width numbers from a base.
+pointwise operations, down to what is stored. A matmul needs whole rows of its operand, so the
+operand is stored by a nest of a lower *level*. A reduction is made along the way, by the nest that
+computes what it reduces, and others wait for it. Slices and concatenations move nothing: a value is
+read and written through *windows*, width numbers from a base.
 """
 
 from collections import defaultdict
@@ -14,7 +15,10 @@ from typing import Literal
 
 from unrolled.backends.llvm.levels import (
     Level,
+    has_whole_lines,
+    is_reduction,
     levels_of,
+    line_of,
     needs_whole_rows,
     operand_at_rest,
     stands_alone,
@@ -23,6 +27,10 @@ from unrolled.backends.llvm.levels import (
 from unrolled.ir import Op, Operation, Program, Value
 
 MOST_WINDOWS = 8  # that a wide value is cut into so that it fits into a narrower nest
+
+Groups = dict[tuple[int, int, str], list["Store"]]
+"""What is stored by nests of one level and one width; the third tells nests apart, for reductions
+and matmuls that have one of their own."""
 
 
 Kind = Literal["input", "constant", "state", "fixed", "output", "next", "buffer"]
@@ -61,19 +69,34 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Reduction:
+    """A window that a nest computes is reduced, and the result is written to places."""
+
+    operation: Operation
+    window: Window
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
 class Nest:
     """Loops over units and rows.
 
-    A reduction has a nest of its own, and so has a block-diagonal matmul, whose blocks are its
-    segments; any other nest has one segment.
+    A block-diagonal matmul has a nest of its own, whose segments are its blocks; any other nest has
+    one segment. Where there are reductions, units are gone through line by line.
     """
 
     level: int
     width: int
     stores: tuple[Store, ...]
+    reductions: tuple[Reduction, ...]
     windows: tuple[Window, ...]  # all that is computed or loaded, operands first
     loads: dict[Window, Place]  # those of them that lie in memory already
-    alone: Operation | None = None  # the reduction or block-diagonal matmul
+    alone: Operation | None = None  # the block-diagonal matmul
+
+    @property
+    def line(self) -> int:
+        """Numbers side by side that belong to one sum of every reduction."""
+        return min((line_of(r.operation) for r in self.reductions), default=self.width)
 
 
 @dataclass(frozen=True)
@@ -183,13 +206,19 @@ def _nests(
     places: dict[str, Place],
 ) -> tuple[Nest, ...]:
     """Put stores of one level and one width into one nest, and order the nests."""
-    groups: dict[tuple[int, int, str], list[Store]] = defaultdict(list)
+    groups: Groups = defaultdict(list)
+    reduced: dict[tuple[int, int], list[Store]] = defaultdict(list)
     for store in dict.fromkeys(stores):
         name = store.window.value
-        operation = operations.get(name)
+        level, operation = levels[name].number, operations.get(name)
+        if operation is not None and is_reduction(operation):
+            reduced[level, program.types[str(operation.operands[0])].width].append(store)
+            continue
         alone = name if operation and stands_alone(program, operation) else ""
-        groups[levels[name].number, program.types[name].width, alone].append(store)
+        groups[level, program.types[name].width, alone].append(store)
     groups = _cut_to_narrower(groups)
+    for key, own in reduced.items():
+        _join(groups, *key, own, program, operations, levels)
     ready: set[str] = set()
     nests = []
 
@@ -199,21 +228,67 @@ def _nests(
     for level, width, alone in sorted(groups, key=lambda key: (key[0], not key[2], -key[1])):
         own = groups[level, width, alone]
         loads = {n: p for n, p in places.items() if n in ready or is_before(n, level)}
-        windows, found = _trace(operations, own, loads, alone)
+        plain = tuple(s for s in own if not is_reduction(operations.get(s.window.value)))
+        reductions = _reductions(operations, own)
+        wanted = [store.window for store in plain] + [reduction.window for reduction in reductions]
+        windows, found = _trace(operations, wanted, loads, alone)
         operation = operations.get(alone)
-        nests.append(Nest(level, width, tuple(own), windows, found, operation))
-        ready |= {s.window.value for s in own if places.get(s.window.value) == s.place}
+        nests.append(Nest(level, width, plain, reductions, windows, found, operation))
+        ready |= {s.window.value for s in plain if places.get(s.window.value) == s.place}
     return tuple(nests)
 
 
-def _cut_to_narrower(
-    groups: dict[tuple[int, int, str], list[Store]],
-) -> dict[tuple[int, int, str], list[Store]]:
+def _reductions(operations: dict[str, Operation], stores: Iterable[Store]) -> tuple[Reduction, ...]:
+    places: dict[str, list[Place]] = defaultdict(list)
+    for store in stores:
+        if is_reduction(operations.get(store.window.value)):
+            places[store.window.value].append(store.place)
+    return tuple(
+        Reduction(operations[name], Window(str(operations[name].operands[0]), 0), tuple(own))
+        for name, own in places.items()
+    )
+
+
+def _join(
+    groups: Groups,
+    level: int,
+    width: int,
+    reduced: list[Store],
+    program: Program,
+    operations: dict[str, Operation],
+    levels: dict[str, Level],
+) -> None:
+    """Let reductions of one width join what is computed anyway, if that is not behind matmuls.
+
+    In one nest all lines are so many times the shortest. Lines of other lengths, or of no whole
+    vectors, are gone through in nests of their own.
+    """
+    lines: dict[int, list[Store]] = defaultdict(list)
+    whole = []
+    for store in reduced:
+        operation = operations[store.window.value]
+        if has_whole_lines(program, operation):
+            whole.append(line_of(operation))
+        lines[line_of(operation)].append(store)
+    together = [line for line in lines if line in whole and line % min(whole) == 0]
+    for line in lines.keys() - together:
+        groups[level, width, f"lines of {line}"] = lines[line]
+    if together:
+        plain = groups.pop((level, width, ""), [])
+        behind = [store for store in plain if levels[store.window.value].product]
+        others = [store for store in plain if store not in behind]
+        key = "lines" if behind else ""
+        groups[level, width, key] = [*others, *(s for line in together for s in lines[line])]
+        if behind:
+            groups[level, width, ""] = behind
+
+
+def _cut_to_narrower(groups: Groups) -> Groups:
     """Cut wide values into windows of a narrower nest of their level: gates, as a rule.
 
     Matmuls that both need are then done once, and what is stored need not be loaded again.
     """
-    result: dict[tuple[int, int, str], list[Store]] = defaultdict(list)
+    result: Groups = defaultdict(list)
     for (level, width, alone), stores in groups.items():
         narrower = [
             n
@@ -235,11 +310,11 @@ def _cut_to_narrower(
 
 def _trace(
     operations: dict[str, Operation],
-    stores: Iterable[Store],
+    wanted: Iterable[Window],
     loads: dict[str, Place],
     alone: str,
 ) -> tuple[tuple[Window, ...], dict[Window, Place]]:
-    """Follow what is stored back to what lies in memory; give all windows, operands first."""
+    """Follow what is wanted back to what lies in memory; give all windows, operands first."""
     windows: dict[Window, None] = {}
     found: dict[Window, Place] = {}
 
@@ -255,8 +330,8 @@ def _trace(
                 visit(read)
         windows[window] = None
 
-    for store in stores:
-        visit(store.window)
+    for window in wanted:
+        visit(window)
     return tuple(windows), found
 
 
