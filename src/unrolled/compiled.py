@@ -14,6 +14,7 @@ from unrolled.backends.call import Step
 from unrolled.backends.precision import ROUNDED
 from unrolled.backends.tracing import is_traced
 from unrolled.backends.turned import cuts_backwards
+from unrolled.backward import Again
 from unrolled.cell import Cell
 from unrolled.compiler import (
     RESET,
@@ -27,7 +28,7 @@ from unrolled.compiler import (
     trace,
 )
 from unrolled.errors import CaptureError
-from unrolled.loop import Again, Loop
+from unrolled.loop import Loop
 from unrolled.ways import way_of
 
 CACHE = Cache()

@@ -10,11 +10,11 @@ from threading import RLock
 import torch
 from torch import Tensor
 
+from unrolled.backward import differentiable, differentiable_backward
 from unrolled.compiler import train
 from unrolled.errors import ShapeError
 from unrolled.ir import parse
 from unrolled.kernels import Kernels
-from unrolled.loop import differentiable, differentiable_backward
 
 KERNELS: dict[tuple[str, str], Kernels] = {}
 """The kernels of programs, by their texts and backends."""

@@ -124,7 +124,7 @@ class Kernel:
         for name, slot, shape in self.given["state"]:
             x = self._fitting(slot, states[name], (batch, *shape))
             table.rows(f"first {name}", _side_by_side(x))
-            last[name] = torch.empty(batch, *shape, dtype=self.dtype)
+            last[name] = POOL.take((batch, *shape), self.dtype)
             table.rows(f"last {name}", last[name])
         for name, slot, shape in self.given["fixed"]:
             x = self._fitting(slot, fixed[name], shape)
