@@ -197,6 +197,11 @@ def padding(lengths: Tensor, time: int) -> Tensor:
 
 def _ordered(cell: Cell, state: Mapping[str, Tensor], batch: int) -> tuple[Tensor, ...]:
     """Give the tensors of `state` in the cell's order, or raise a ShapeError."""
+    if not isinstance(state, Mapping):
+        raise ShapeError(
+            f"state is a {type(state).__name__}: expected a mapping, "
+            f"{{{', '.join(f'{name!r}: tensor' for name in cell.states)}}}"
+        )
     if set(state) != set(cell.states):
         raise ShapeError(
             f"{type(cell).__name__} has the states {', '.join(cell.states)}: "

@@ -42,7 +42,7 @@ TURNED += "m = mul d, f : rows 6\ny = mul m, l : rows 6"
 BODIES: dict[Op, str] = {
     **{op: UNARY for op in (Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.ROUND, Op.EXP, Op.EXPM1)},
     **{op: UNARY for op in (Op.SIN, Op.COS, Op.ERF, Op.SIGMOID, Op.TANH, Op.RELU)},
-    **{op: UNARY for op in (Op.SOFTPLUS, Op.DETACH, Op.RECIPROCAL)},
+    **{op: UNARY for op in (Op.SOFTPLUS, Op.DETACH, Op.RECIPROCAL, Op.ATAN)},
     **{op: POSITIVE for op in (Op.LOG, Op.LOG1P, Op.SQRT, Op.RSQRT)},
     Op.CLAMP: "y = clamp[-0.5, 0.75] a : rows 6",
     Op.POW: "p = exp a : rows 6\ny = pow[2.5] p : rows 6",

@@ -14,7 +14,18 @@ from unrolled.ir import OPS, Op, Operation, Program, Value, fixed, parse, rows, 
 from unrolled.kernels import Kernels
 from unrolled.loop import Loop
 
-SMOOTH = (Op.SIGMOID, Op.TANH, Op.SIN, Op.COS, Op.ERF, Op.SOFTPLUS, Op.NEG, Op.RELU, Op.ABS)
+SMOOTH = (
+    Op.SIGMOID,
+    Op.TANH,
+    Op.SIN,
+    Op.COS,
+    Op.ERF,
+    Op.ATAN,
+    Op.SOFTPLUS,
+    Op.NEG,
+    Op.RELU,
+    Op.ABS,
+)
 JUMPS = (Op.SIGN, Op.FLOOR, Op.ROUND, Op.DETACH)
 GUARDED = (Op.LOG, Op.LOG1P, Op.SQRT, Op.RSQRT, Op.RECIPROCAL)  # of a positive number only
 BOUNDED = (Op.EXP, Op.EXPM1)  # of a bounded number only

@@ -109,6 +109,8 @@ class Aliases:
     def _put(self, target: Tensor, value: Tensor) -> None:
         value = value if value.dtype == target.dtype else value.to(target.dtype)
         value = value if _is_alike(value, target) else value.expand(target.shape)
+        if not torch.is_grad_enabled() and value.is_floating_point():
+            value = _past_gradients(self.now(target), value)
         view = self.views.get(id(target))
         if view is None:
             self.writes[id(target)] = self.writes.get(id(target), 0) + 1
@@ -124,6 +126,12 @@ class Aliases:
         while (view := self.views.get(id(tensor))) is not None:
             tensor = view.base
         return self.writes.get(id(tensor), 0)
+
+
+def _past_gradients(old: Tensor, new: Tensor) -> Tensor:
+    """Give new numbers with the gradient of the old ones: a write under `no_grad` leaves that."""
+    with torch.enable_grad():
+        return new.detach() + (old - old.detach())
 
 
 def _is_view(func: OpOverload) -> bool:
@@ -220,5 +228,6 @@ INTO: dict[object, Callable[[View, Tensor], Tensor]] = {
     aten.squeeze.dim: _reshaped,
     aten.squeeze.dims: _reshaped,
     aten.alias.default: lambda view, value: value,
+    aten.detach.default: lambda view, value: _past_gradients(view.base, value),
 }
 """The new value of a base, by the view of it that was written to."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from math import prod
 
 import torch
 from torch.fx import Node
@@ -10,6 +11,7 @@ from unrolled.compiler.lowering import Lowering, Rule, Wide
 from unrolled.compiler.products import einsum, linear, matmul
 from unrolled.compiler.reductions import REDUCTIONS
 from unrolled.compiler.shapes import SHAPES
+from unrolled.compiler.step import features
 from unrolled.ir import Op, Operand
 
 aten = torch.ops.aten
@@ -126,6 +128,7 @@ NUMBERS: dict[object, Formula] = {  # operands and result are rows
     aten.sinh.default: _hyperbolic(Op.SUB),
     aten.cosh.default: _hyperbolic(Op.ADD),
     aten.erf.default: _one(Op.ERF),
+    aten.atan.default: _one(Op.ATAN),
     aten.sigmoid.default: _one(Op.SIGMOID),
     aten.tanh.default: _one(Op.TANH),
     aten.relu.default: _one(Op.RELU),
@@ -180,7 +183,8 @@ def _pointwise(formula: Formula, truths: bool = False) -> Rule:
     def rule(low: Lowering, node: Node, *arguments: object, **named: object) -> Wide:
         given = [low.operand(a, node) for a in arguments if a is not None]
         extra = {name: low.operand(a, node) for name, a in named.items() if a is not None}
-        as_asked = [low.truth(a) if truths else low.number(a) for a in given]
+        width = prod(features(node))
+        as_asked = [low.truth(a, width) if truths else low.number(a) for a in given]
         return low.result(node, formula(low, *as_asked, **extra))
 
     return rule
@@ -201,7 +205,7 @@ def _gelu_rule(low: Lowering, node: Node, a: object, approximate: str = "none") 
 
 
 def _where(low: Lowering, node: Node, mask: object, a: object, b: object) -> Wide:
-    condition = low.truth(low.operand(mask, node))
+    condition = low.truth(low.operand(mask, node), prod(features(node)))
     values = (low.number(low.operand(value, node)) for value in (a, b))
     return low.result(node, low.emit(Op.WHERE, condition, *values))
 

@@ -74,7 +74,10 @@ def capture(
     trace = _traced(copied, given, constants)
     step = _step(cell, trace, tuple(constants))
     _refuse_what_no_graph_shows(cell, trace)
-    found = _refuse_mixing(cell, trace)
+    try:
+        found = _refuse_mixing(cell, trace)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # it ran without numbers
+        raise failed(cell, error) from error
     for what, use in trace.written:
         raise refused(cell, f"it changes its {what}", None, use)
     if not all(map(_is_close, found, expected)):
@@ -135,9 +138,12 @@ def _traced(cell: Cell, given: Sequence[Tensor], constants: Iterable[str]) -> _T
         ):
             results = _run(cell, tensors, rows, constants)
             found = [recorder.node(r) if isinstance(r, Tensor) else None for r in results]
+            recorder.graph.output(tuple(found))
+        states = [recorder.nodes[id(state)] for state in rows[1 : 1 + len(cell.states)]]
+        with _silence(), torch.enable_grad(), recorder.shapes.error_on_new_guards():
+            recorder.take_apart(states)
     except Exception as error:  # whatever torch raises says that there is no graph
         raise failed(cell, error) from error
-    recorder.graph.output(tuple(found))
     named = {path: recorder.nodes[id(tensor)] for path, tensor in tensors.items()}
     nodes = tuple(recorder.nodes[id(tensor)] for tensor in rows)
     parameters = {path for path, _ in cell.named_parameters()}
@@ -164,7 +170,7 @@ def _traced(cell: Cell, given: Sequence[Tensor], constants: Iterable[str]) -> _T
 def _silence() -> Iterator[None]:
     """Keep torch's warnings and its pages about what failed to itself: the error says it all."""
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")

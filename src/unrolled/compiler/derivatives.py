@@ -118,6 +118,7 @@ ADJOINT: dict[Op, Derivative] = {
     Op.SIN: lambda g, y, a: (g * a.apply(Op.COS),),
     Op.COS: lambda g, y, a: (-(g * a.apply(Op.SIN)),),
     Op.ERF: lambda g, y, a: (g * ((-(a * a)).apply(Op.EXP) * (2 / math.sqrt(math.pi))),),
+    Op.ATAN: lambda g, y, a: (g / (a * a + 1.0),),
     Op.SIGMOID: lambda g, y, a: (g * (y * (1.0 - y)),),
     Op.TANH: lambda g, y, a: (g * (1.0 - y * y),),
     Op.RELU: lambda g, y, a: (y.apply(Op.GT, 0.0).where(g, 0.0),),

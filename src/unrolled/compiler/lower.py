@@ -14,7 +14,11 @@ from unrolled.compiler.partition import Parts
 from unrolled.compiler.piece import ROWS, Builder, Piece
 from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step
+from unrolled.errors import CaptureError
 from unrolled.ir import Program, Value, rows, verify
+
+MOST_OPERATIONS = 700
+"""Operations of a program: more would take many seconds to compile."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ def lower(step: Step, parts: Parts) -> Lowered:
     lowering = Lowering(step, parts, fixed, hoisted)
     for node in parts.kept:
         lowering.lower(node, LOWER)
+    if len(lowering.body) > MOST_OPERATIONS:
+        raise CaptureError(
+            f"{step.cell} cannot be captured: its loop takes {len(lowering.body)} operations, and "
+            f"more than {MOST_OPERATIONS} take too long to compile. "
+            'Run this cell with backend="eager".'
+        )
     after = [(name, lowering.rows_of(n)) for name, n in zip(step.states, step.after, strict=True)]
     sunk.gives["y"] = sunk.of(step.y)
     outputs = _crossings(step, parts, lowering, sunk)

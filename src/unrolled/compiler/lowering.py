@@ -12,7 +12,7 @@ from unrolled.compiler.blame import unsupported
 from unrolled.compiler.partition import Parts
 from unrolled.compiler.piece import Builder, to_loop
 from unrolled.compiler.step import Step, batch_axis, features
-from unrolled.errors import CaptureError
+from unrolled.errors import CaptureError, ProgramError
 from unrolled.ir import OPS, Op, Operand, Operation, Type, Value, fixed, rows
 
 Shape = tuple[int, ...]
@@ -65,7 +65,10 @@ class Lowering:
         """Write one operation of the kept part."""
         if node.target not in table:
             raise self.error(node, "no program has it")
-        self.values[node] = table[node.target](self, node, *node.args, **node.kwargs)
+        try:
+            self.values[node] = table[node.target](self, node, *node.args, **node.kwargs)
+        except ProgramError as error:
+            raise self.error(node, str(error)) from error
 
     def error(self, node: Node, why: str) -> CaptureError:
         """Give the error that says why an operation cannot be in the loop."""
@@ -156,7 +159,7 @@ class Lowering:
         """Write an operation and give the name of its value; of masks, what moves are numbers."""
         if OPS[op].kind == "shape" and any(map(self._is_mask, operands)):
             moved = self.emit(op, *map(self.number, operands), attributes=attributes)
-            return str(self.truth(moved))
+            return str(self.truth(moved, self.types[moved].width))
         given = tuple(self.types[o] if isinstance(o, str) else None for o in operands)
         type = OPS[op].rule(given, attributes)
         name = self._name(op.value)
@@ -206,11 +209,14 @@ class Lowering:
     def _is_mask(self, operand: Operand) -> bool:
         return isinstance(operand, str) and self.types[operand].kind == "mask"
 
-    def truth(self, operand: Operand) -> Operand:
-        """Give rows as the mask of what is not 0; masks as they are."""
-        if isinstance(operand, str) and self.types[operand].kind == "rows":
-            return self.emit(Op.NE, operand, 0.0)
-        return operand
+    def truth(self, operand: Operand, width: int) -> Operand:
+        """Give rows, or what is the same for all of them, as the mask of what is not 0."""
+        if self._is_mask(operand):
+            return operand
+        if not isinstance(operand, str) or self.types[operand].kind == "fixed":
+            filled = self.emit(Op.FILL, attributes=(0.0, width))
+            operand = self.emit(Op.ADD, filled, operand)
+        return self.emit(Op.NE, operand, 0.0)
 
     def result(self, node: Node, operand: Operand) -> Wide:
         """Give what a pointwise operation made as the value of its node."""

@@ -6,7 +6,7 @@ from unrolled.compiler.adjoint import Adjoint, Gradient
 from unrolled.ir import OPS, Op, Operation, Program, Value, verify
 
 COSTLY = frozenset(
-    {Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.SIN, Op.COS, Op.ERF, Op.SIGMOID, Op.TANH}
+    {Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.SIN, Op.COS, Op.ERF, Op.ATAN, Op.SIGMOID, Op.TANH}
     | {Op.SOFTPLUS, Op.POW}
 )
 """Pointwise operations that take longer than reading their result back from memory."""
@@ -118,7 +118,7 @@ def _leaves(
     leaves: list[str] = []
     for operand in operation.operands:
         if isinstance(operand, str) and operand not in {*there, *plan, *leaves}:
-            leaves += _leaves(operand, made, there, plan)
+            leaves += _leaves(operand, made, {*there, *leaves}, plan)
     plan[name] = operation
     return leaves
 

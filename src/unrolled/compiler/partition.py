@@ -1,13 +1,13 @@
 """`partition`: Step -> Parts, by what each operation reads and what reads it."""
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch.fx import Node
 
-from unrolled.compiler.step import Step, is_size, of_parameters, shown, spread
+from unrolled.compiler.step import Step, is_size, of_parameters, shown, spread, upstream
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def partition(step: Step) -> Parts:
     nodes = [node for node in step.nodes if not is_size(node)]
     on_state = spread(nodes, step.before)
     on_input = spread(nodes, [step.x, *step.constants.values()])
-    feeds = _upstream(step.after)
+    feeds = upstream(step.after)
     fixed = of_parameters(step)
     free = {n for n in nodes if n not in on_state | on_input | {*fixed}}  # ones(batch, 5)
     kept = {n for n in nodes if n in on_state and n in feeds}
@@ -90,15 +90,3 @@ def _cuts(node: Node) -> bool:
     if node.target is operator.getitem:
         return any(operand.target in CUTS for operand in node.all_input_nodes)
     return node.target in CUTS
-
-
-def _upstream(results: Iterable[Node]) -> set[Node]:
-    """Give the nodes that one of the results reads, directly or not, and the results."""
-    found: set[Node] = set()
-    waiting = list(results)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += node.all_input_nodes
-    return found

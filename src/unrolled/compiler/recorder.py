@@ -1,6 +1,6 @@
 """`Recorder`: writes down the operations of a step while it runs on tensors without numbers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from operator import getitem
@@ -14,17 +14,20 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import Graph, Node, Proxy
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from unrolled.compiler.aliases import Aliases, is_write, sizes
 from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here, within_function
+from unrolled.compiler.parts import EVERYWHERE, PARTS, refuse_places
+from unrolled.compiler.step import spread, upstream
 
 aten = torch.ops.aten
 DETACH = aten.detach.default
 DETACHES = (DETACH, aten.detach_.default)
 BY_MEMORY = (aten.convolution.default,)  # ask for the batch to choose an order in memory
+COMPLEX = ("complex", "polar", "fft")
 LIKE = (aten.full_like.default, aten.empty_like.default)
 WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where they do not
     {
@@ -36,6 +39,9 @@ WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where th
         aten.log_softmax.int,
         aten.softplus.default,
         aten.mish.default,
+        aten.roll.default,
+        aten.eye.default,
+        aten.eye.m,
         DETACH,
     }
 )
@@ -54,7 +60,7 @@ NUMBERS = (SymInt, SymFloat, SymBool)
 @cache
 def _parts() -> Mapping[object, Callable[..., object]]:
     """Give how operations are put together of others, for those that a graph does not have."""
-    table = _core_aten_decompositions_post_autograd()
+    table = {**_core_aten_decompositions_post_autograd(), **EVERYWHERE}
     return {target: parts for target, parts in table.items() if target not in WHOLE}
 
 
@@ -95,6 +101,18 @@ def _unguarded(shapes: ShapeEnv) -> Iterator[None]:
         shapes._error_on_new_guards = strict
 
 
+def _of_real_numbers(func: OpOverload, args: Any, kwargs: Any) -> Any:
+    """Run an operation on tensors without numbers; PyTorch cannot run those on complex ones."""
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        name = func.overloadpacket.__name__
+        given = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        if any(a.is_complex() for a in given) or any(word in name for word in COMPLEX):
+            raise Unrecordable(f"it computes with complex numbers ({name})") from error
+        raise
+
+
 class Recorder(TorchDispatchMode):
     """Turns what is computed into the nodes of a graph; the batch is a symbol.
 
@@ -115,6 +133,7 @@ class Recorder(TorchDispatchMode):
         self.aliases = Aliases(self)
         self.last: Node | None = None  # of the placeholders
         self.batch: Any = None
+        self.place: tuple[str, int] | None = None  # of what is taken apart
 
     def given(self, name: str, tensor: Tensor, *, rows: bool = False) -> FakeTensor:
         """Give what stands for an input; with rows, its first dimension is the batch."""
@@ -179,9 +198,11 @@ class Recorder(TorchDispatchMode):
             result = self._empty(shape, next(a for a in args if isinstance(a, Tensor)))
         else:
             with self.fake, _unguarded(self.shapes) if func in BY_MEMORY else nullcontext():
-                result = func(*args, **kwargs)
-        while args and args[-1] is None:  # as if it were not written
-            args = args[:-1]
+                result = _of_real_numbers(func, args, kwargs)
+        while (
+            args and args[-1] is None and func._schema.arguments[len(args) - 1].has_default_value()
+        ):
+            args = args[:-1]  # as if it were not written
         given, named = tree_map(self._argument, (args, kwargs))
         node = self._node(func, given, named, result)
         if isinstance(result, Tensor):
@@ -193,6 +214,61 @@ class Recorder(TorchDispatchMode):
         elif isinstance(result, NUMBERS):
             self.numbers[result.node.expr] = node
         return result
+
+    def take_apart(self, states: Sequence[Node]) -> None:
+        """Put together of others what is in the loop and what no program has whole.
+
+        Args:
+            states: before the step. The graph ends with the output and the states after it.
+        """
+        left = [True]
+        while any(left):
+            results: Sequence[Any] = self.graph.output_node().args[0]  # pyright: ignore
+            after = [node for node in results[1:] if isinstance(node, Node)]
+            inside = spread(self.graph.nodes, states) & upstream(after)
+            found = [n for n in self.graph.nodes if n in inside and n.target in PARTS]
+            left = [self._take_apart(node, inside) for node in found]
+
+    def _take_apart(self, node: Node, inside: Set[Node]) -> bool:
+        """Put one operation together of others, if that can be done."""
+        aliases, numbers = self.aliases, self.numbers
+        self.aliases, self.place = Aliases(self), node.meta[PLACE]
+        self.numbers = {key: n for key, n in numbers.items() if key == self.batch.node.expr}
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), self._value)
+        try:
+            with self.graph.inserting_before(node), self:
+                found = PARTS[node.target](*args, **kwargs)
+        finally:
+            self.aliases, self.numbers, self.place = aliases, numbers, None
+        if found is NotImplemented:
+            return False
+        one = isinstance(found, Tensor)
+        for user in [node] if one else [user for user in node.users if user in inside]:
+            part = found if one else found[user.args[1]]
+            if part is None:
+                raise refuse_places(node.target)
+            user.replace_all_uses_with(self.nodes[id(part)])
+        return True
+
+    def _value(self, node: Node) -> Any:
+        """Give what stands for a node's value; of whole numbers that the code made, themselves."""
+        value = node.meta["val"]
+        if not isinstance(value, Tensor) or value.is_floating_point():
+            return value
+        known = self._known_numbers(node)
+        return value if known is None else known
+
+    def _known_numbers(self, node: Node) -> Any:
+        """Compute a value that follows from numbers in the code alone; None of others."""
+        if node.op == "placeholder":
+            return self.constants.get(node)
+        if not all(isinstance(size, int) for size in node.meta["val"].shape):
+            return None
+        operands = {operand: self._known_numbers(operand) for operand in node.all_input_nodes}
+        if any(value is None for value in operands.values()):
+            return None
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), operands.__getitem__)
+        return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
     def node(self, tensor: Tensor) -> Node:
         """Give the node whose value a tensor has now."""
@@ -241,7 +317,7 @@ class Recorder(TorchDispatchMode):
     def _node(self, target: Any, args: Any, kwargs: Any, value: object) -> Node:
         name = getattr(target, "overloadpacket", target).__name__
         node = self.graph.create_node("call_function", target, args, kwargs, name)
-        node.meta |= {"val": value, PLACE: here()}
+        node.meta |= {"val": value, PLACE: self.place or here()}
         if not torch.is_grad_enabled():
             node.meta[FUNCTION] = within_function()
         return node

@@ -14,6 +14,10 @@ from unrolled.ir import Op
 aten = torch.ops.aten
 
 
+MANY = 16
+"""Pieces of a value from which on its dimensions change places instead."""
+
+
 def wide(low: Lowering, node: Node, argument: object) -> Wide:
     """Give an operand that has rows."""
     value = low.given(argument)
@@ -67,8 +71,9 @@ def _expand(low: Lowering, node: Node, a: object, *_: object, **__: object) -> W
 def _to(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:
     value, dtype = wide(low, node, a), node.meta["val"].dtype
     if dtype == torch.bool:
-        return Wide(str(low.truth(value.name)), value.dims, value.axis, mask=True)
-    if dtype != low.dtype:
+        found = low.truth(value.name, prod(value.dims))
+        return Wide(str(found), value.dims, value.axis, mask=True)
+    if dtype != low.dtype and not (value.mask and not dtype.is_floating_point):
         raise low.error(node, f"it computes in {dtype}, the cell in {low.dtype}")
     return shaped(node, Wide(low.as_rows(value), value.dims, value.axis))
 
@@ -79,10 +84,15 @@ def _same(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wid
 
 def _cut(low: Lowering, value: Wide, place: int, begin: int, end: int) -> str:
     """Take numbers begin to end of one feature dimension."""
-    inner, outer = prod(value.dims[place + 1 :]), prod(value.dims[:place])
-    if (begin, end) == (0, value.dims[place]):
+    inner, outer, size = prod(value.dims[place + 1 :]), prod(value.dims[:place]), value.dims[place]
+    if (begin, end) == (0, size):
         return value.name
-    own = value.dims[place] * inner
+    if outer > MANY:  # bring them together, and back to their places
+        turned = low.emit(Op.SWAP, value.name, attributes=(1, outer, size, inner))
+        ends = (begin * outer * inner, end * outer * inner)
+        taken = low.emit(Op.SLICE, turned, attributes=ends)
+        return low.emit(Op.SWAP, taken, attributes=(1, end - begin, outer, inner))
+    own = size * inner
     pieces = [
         low.emit(Op.SLICE, value.name, attributes=(o * own + begin * inner, o * own + end * inner))
         for o in range(outer)
@@ -108,6 +118,14 @@ def _slice(
     first, last, stride = slice(begin, end, step).indices(value.dims[place])
     if stride == 1:
         return shaped(node, Wide(_cut(low, value, place, first, last), (), 0, value.mask))
+    count = len(range(first, last, stride))
+    begin = first - first % stride
+    if count * stride <= value.dims[place] - begin:  # columns of a matrix
+        rows = _cut(low, value, place, begin, begin + count * stride)
+        dims = (*value.dims[:place], count, stride, *value.dims[place + 1 :])
+        matrix = Wide(rows, dims, value.axis, value.mask)
+        column = _cut(low, matrix, place + 1, first % stride, first % stride + 1)
+        return shaped(node, Wide(column, (), 0, value.mask))
     pieces = [_cut(low, value, place, i, i + 1) for i in range(first, last, stride)]
     return _stacked(low, node, [Wide(p, _one_of(value, place), 0) for p in pieces], place)
 
@@ -142,11 +160,20 @@ def _split(
 
 def _stacked(low: Lowering, node: Node, parts: Sequence[Wide], place: int) -> Wide:
     """Put values side by side along one feature dimension."""
-    outer = prod(parts[0].dims[:place])
+    outer, widths = prod(parts[0].dims[:place]), [prod(part.dims[place:]) for part in parts]
+    if outer > MANY:
+        inner, pieces = prod(parts[0].dims[place + 1 :]), []
+        for part, width in zip(parts, widths, strict=True):
+            turn = (1, outer, width // inner, inner)
+            one = width == inner
+            pieces.append(part.name if one else low.emit(Op.SWAP, part.name, attributes=turn))
+        joined = low.emit(Op.CONCAT, *pieces)
+        back = (1, sum(widths) // inner, outer, inner)
+        return shaped(node, Wide(low.emit(Op.SWAP, joined, attributes=back), (), 0))
     pieces = [
         low.emit(Op.SLICE, p.name, attributes=(o * w, (o + 1) * w)) if outer > 1 else p.name
         for o in range(outer)
-        for p, w in ((p, prod(p.dims[place:])) for p in parts)
+        for p, w in zip(parts, widths, strict=True)
     ]
     return shaped(node, Wide(low.emit(Op.CONCAT, *pieces), (), 0))
 

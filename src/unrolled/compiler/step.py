@@ -93,6 +93,18 @@ def spread(nodes: Iterable[Node], sources: Iterable[Node]) -> set[Node]:
     return found
 
 
+def upstream(results: Iterable[Node]) -> set[Node]:
+    """Give the nodes that one of the results reads, directly or not, and the results."""
+    found: set[Node] = set()
+    waiting = list(results)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
+
+
 def of_parameters(step: Step) -> tuple[Node, ...]:
     """Give the operations that read neither input nor state, such as a matrix under a mask.
 
@@ -108,13 +120,7 @@ def of_parameters(step: Step) -> tuple[Node, ...]:
 
 def reached(results: Sequence[Node]) -> tuple[Node, ...]:
     """Give the operations that some results depend on, in the graph's order."""
-    found: set[Node] = set()
-    waiting = list(results)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += node.all_input_nodes
+    found = upstream(results)
     return tuple(n for n in results[0].graph.nodes if n in found and n.op == "call_function")
 
 

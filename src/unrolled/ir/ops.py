@@ -66,6 +66,7 @@ class Op(StrEnum):
     SIN = "sin"
     COS = "cos"
     ERF = "erf"
+    ATAN = "atan"
     SIGMOID = "sigmoid"
     TANH = "tanh"
     RELU = "relu"
@@ -239,6 +240,7 @@ OPS: dict[Op, Spec] = {
     Op.SIN: _unary(),
     Op.COS: _unary(),
     Op.ERF: _unary(),
+    Op.ATAN: _unary(),
     Op.SIGMOID: _unary(),
     Op.TANH: _unary(),
     Op.RELU: _unary(),

@@ -33,7 +33,10 @@ def verify(program: Program) -> Program:
         _define(types, value.name, value.type)
     for operation in program.body:
         _define(types, operation.name, _checked(operation, types))
+    names = [name for name, _ in program.outputs]
     for name, operand in program.outputs:
+        if names.count(name) > 1:
+            raise ProgramError(f"output {name} is given twice: expected every name once")
         if _read(operand, types, f"output {name} = {operand}").kind != "rows":
             raise ProgramError(f"output {name} = {operand}: expected rows")
     if [name for name, _ in program.next] != [value.name for value in program.states]:

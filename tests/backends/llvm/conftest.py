@@ -25,6 +25,7 @@ MEANING: dict[Op, Callable[..., Tensor]] = {
     Op.SIN: torch.sin,
     Op.COS: torch.cos,
     Op.ERF: torch.erf,
+    Op.ATAN: torch.atan,
     Op.SIGMOID: torch.sigmoid,
     Op.TANH: torch.tanh,
     Op.RELU: torch.relu,

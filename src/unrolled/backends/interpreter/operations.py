@@ -137,6 +137,7 @@ INTERPRET: dict[Op, Compute] = {
     Op.SIN: _of(torch.sin),
     Op.COS: _of(torch.cos),
     Op.ERF: _of(torch.erf),
+    Op.ATAN: _of(torch.atan),
     Op.SIGMOID: _of(torch.sigmoid),
     Op.TANH: _of(torch.tanh),
     Op.RELU: _of(torch.relu),

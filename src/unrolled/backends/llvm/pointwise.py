@@ -94,6 +94,7 @@ POINTWISE: dict[Op, Rule] = {
     Op.SIN: special_math.sin,
     Op.COS: special_math.cos,
     Op.ERF: special_math.erf,
+    Op.ATAN: special_math.atan,
     Op.SIGMOID: vm.sigmoid,
     Op.TANH: vm.tanh,
     Op.RELU: vm.relu,

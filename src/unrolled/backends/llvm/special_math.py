@@ -1,4 +1,4 @@
-"""Sine, cosine and the error function of a vector."""
+"""Sine, cosine, the error function and the arctangent of a vector."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,6 +20,9 @@ FAR = 4096.0  # from here on, the C library's function is called for each number
 
 ERF_DEGREES = {"float32": (7, 16, 4.0), "float64": (13, 44, 6.0)}
 """Degree of erf(x) / x in x^2 below 1, of erf(x) above, and where erf is 1."""
+
+ATAN_DEGREES = {"float32": 11, "float64": 23}
+"""Degree of atan(x) / x in x^2 below 1."""
 
 
 def sin(code: Code, x: Value) -> Value:
@@ -48,6 +51,18 @@ def erf(code: Code, x: Value) -> Value:
         code.compare("<", size, code.constant(1.0)), small, with_sign_of(code, large, x)
     )
     return build.select(code.compare("!=", x, x), x, result)
+
+
+def atan(code: Code, x: Value) -> Value:
+    """Write the arctangent: above 1, of the reciprocal, up to a quarter of a turn."""
+    build, one = code.builder, code.constant(1.0)
+    size = code.unary("fabs", x)
+    far = code.compare(">", size, one)
+    inner = build.select(far, build.fdiv(one, size), size)
+    t = code.fma(build.fmul(inner, inner), code.constant(2.0), code.constant(-1.0))
+    angle = build.fmul(inner, _chebyshev(code, t, _atan_coefficients(code.kind)))
+    angle = build.select(far, build.fsub(code.constant(math.pi / 2), angle), angle)
+    return build.select(code.compare("!=", x, x), x, with_sign_of(code, angle, x))
 
 
 def _circular(code: Code, x: Value, turn: int, name: str) -> Value:
@@ -124,3 +139,12 @@ def _erf_coefficients(kind: str) -> tuple[list[float], list[float], float]:
 
     interpolate = np.polynomial.chebyshev.chebinterpolate
     return interpolate(below, near).tolist(), interpolate(above, far).tolist(), end
+
+
+@cache
+def _atan_coefficients(kind: str) -> list[float]:
+    def ratio(t: np.ndarray) -> Any:
+        x = np.sqrt((t + 1) / 2)
+        return np.arctan(x) / x
+
+    return np.polynomial.chebyshev.chebinterpolate(ratio, ATAN_DEGREES[kind]).tolist()

@@ -1,0 +1,305 @@
+"""What is put together of other operations gives what PyTorch's own gives, and its gradients."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unrolled import Cell, unroll
+from unrolled.compiler import compile_cell, recorder
+from unrolled.compiler.capture import capture
+from unrolled.compiler.parts import EVERYWHERE, PARTS
+from unrolled.errors import CaptureError
+
+Function = Callable[[Tensor], Tensor]
+
+HIDDEN = 8
+
+
+def halves(h: Tensor) -> Tensor:
+    return h.unflatten(-1, (2, 4))
+
+
+def square(h: Tensor) -> Tensor:
+    return h[:, :, None] * h[:, None]
+
+
+def plane(h: Tensor) -> Tensor:
+    return h.unflatten(-1, (1, 2, 4))
+
+
+def twice(h: Tensor) -> Tensor:
+    return h.flatten(1).repeat(1, 2)
+
+
+def written(h: Tensor) -> Tensor:
+    z = h * 2
+    z[:, 0] = 0.5
+    z[:, 3:5] = h[:, :2]
+    return z
+
+
+def written_past_gradients(h: Tensor) -> Tensor:
+    z = h * 2
+    with torch.no_grad():
+        z.clamp_(-0.5, 0.5)
+        z[:, :2].mul_(3)
+    z.detach()[:, 7] = 0.25
+    return z
+
+
+def attention(h: Tensor, *, causal: bool) -> Tensor:
+    own = halves(h)
+    return functional.scaled_dot_product_attention(own, own, own, is_causal=causal).flatten(1)
+
+
+ONES = torch.ones(1, 1, 3)
+KERNEL = torch.linspace(-1, 1, 9, dtype=torch.float64).view(1, 1, 3, 3)
+STACK = torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 2, 3)
+
+NUMBERS: dict[str, Function] = {
+    "trunc": lambda h: (3 * h).trunc() * h,
+    "frac": lambda h: (3 * h).frac(),
+    "remainder": lambda h: (5 * h).remainder(0.3),
+    "remainder of rows": lambda h: (5 * h).remainder(h.abs() - 0.7),
+    "fmod": lambda h: (5 * h).fmod(0.3),
+    "fmod of rows": lambda h: (5 * h).fmod(h.abs() + 0.2),
+    "whole quotient": lambda h: torch.div(h, 0.3, rounding_mode="floor") * h,
+    "cut quotient": lambda h: torch.div(h, h.abs() + 0.1, rounding_mode="trunc") * h,
+    "signbit": lambda h: torch.where(h.signbit(), h, -2 * h),
+    "copysign": lambda h: torch.copysign(h, h - 0.3),
+    "power": lambda h: (h.abs() + 0.1) ** h,
+    "power of negatives": lambda h: h ** (2 * h).round(),
+    "hypot": lambda h: torch.hypot(h, h + 1),
+    "atan": torch.atan,
+    "tan": torch.tan,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "atan2": lambda h: torch.atan2(h, h.roll(1, -1)),
+    "asinh": lambda h: torch.asinh(9 * h),
+    "acosh": lambda h: torch.acosh(h.abs() + 1.5),
+    "atanh": torch.atanh,
+    "erfc": torch.erfc,
+    "exp2": torch.exp2,
+    "nan_to_num": lambda h: torch.nan_to_num(1 / h.relu(), posinf=2.0),
+    "isnan": lambda h: torch.where(h.relu().log().isnan(), 1.0, h),
+    "isinf": lambda h: torch.where((1 / h.relu()).isinf(), 1.0, h),
+    "clamp": lambda h: torch.clamp(h, min=-h.abs() / 2, max=h.abs() * 0.7),
+    "written": written,
+    "written past gradients": written_past_gradients,
+    "whole numbers": lambda h: h * (h > 0).long() + (h > 0.2).sum(-1, keepdim=True),
+}
+
+ALONG: dict[str, Function] = {
+    "cumsum": lambda h: h.cumsum(-1),
+    "cumprod": lambda h: h.cumprod(-1),
+    "logcumsumexp": lambda h: h.logcumsumexp(-1),
+    "cummax": lambda h: h.cummax(-1).values,
+    "cummin": lambda h: halves(h).cummin(1).values.flatten(1),
+    "prod": lambda h: h.prod(-1, keepdim=True),
+    "prod of five": lambda h: h[:, :5].prod(-1)[:, None],
+    "prod in the middle": lambda h: twice(halves(h).prod(1)),
+    "any": lambda h: torch.where((h > 0.3).any(-1, keepdim=True), h, -h),
+    "any of numbers": lambda h: torch.where(halves(h).relu().any(1).repeat(1, 2), h, -h),
+    "any of all": lambda h: torch.where(halves(h > 0.8).any((1, 2))[:, None], h, -h),
+    "all": lambda h: torch.where((h[:, :2] > 0).all(-1, keepdim=True), h, -h),
+    "all of all": lambda h: torch.where(halves(h > -0.8).all((1, 2))[:, None], h, -h),
+    "min": lambda h: h.min(-1, keepdim=True).values,
+    "var_mean": lambda h: sum(torch.var_mean(h, -1, keepdim=True), h),
+    "third norm": lambda h: h.norm(p=3, dim=-1, keepdim=True),
+}
+
+MOVED: dict[str, Function] = {
+    "flip": lambda h: h.flip(-1),
+    "flip of two": lambda h: halves(h).flip(1, 2).flatten(1),
+    "roll": lambda h: h.roll(3, -1),
+    "roll of two": lambda h: halves(h).roll((1, 2), (1, 2)).flatten(1),
+    "index": lambda h: h[:, [1, 0, 3, 2, 5, 4, 7, -2]],
+    "index_select": lambda h: h.index_select(1, torch.arange(7, -1, -1)),
+    "tril": lambda h: square(h).tril().sum(-1),
+    "triu": lambda h: square(h).triu(1).sum(-1),
+    "diagonal": lambda h: square(h).diagonal(dim1=1, dim2=2),
+    "other diagonal": lambda h: functional.pad(square(h).diagonal(-2, 1, 2), (0, 2)),
+    "diag_embed": lambda h: torch.diag_embed(h).sum(-1) + h,
+    "unfold": lambda h: twice(h.unfold(-1, 3, 2).sum(-1).repeat(1, 2))[:, :8],
+    "pad": lambda h: functional.pad(h[:, 2:], (1, 1), value=0.5),
+    "cut by padding": lambda h: functional.pad(h, (-2, 2)),
+    "pad around": lambda h: functional.pad(h[:, None, 1:], (1, 0), mode="circular")[:, 0],
+    "pad mirrored": lambda h: functional.pad(h[:, None, 2:], (1, 1), mode="reflect")[:, 0],
+    "pad the same": lambda h: functional.pad(h[:, None, 2:], (2, 0), mode="replicate")[:, 0],
+    "pad planes mirrored": lambda h: functional.pad(plane(h), (1, 1, 0, 1), mode="reflect").mean(
+        (1, 2, 3)
+    )[:, None],
+    "pad planes the same": lambda h: functional.pad(plane(h), (1, 1, 0, 1), mode="replicate").mean(
+        (1, 2, 3)
+    )[:, None],
+    "average pool": lambda h: twice(functional.avg_pool1d(h[:, None], 2)),
+    "average pool of planes": lambda h: functional.avg_pool2d(plane(h), 3, 1, 1).flatten(1),
+    "largest": lambda h: twice(functional.max_pool1d(h[:, None], 2)),
+    "largest of planes": lambda h: functional.max_pool2d(plane(h), 3, 1, 1).flatten(1),
+    "even pool": lambda h: twice(functional.adaptive_avg_pool1d(h[:, None], 4)),
+}
+
+PRODUCTS: dict[str, Function] = {
+    "addmm": lambda h: torch.addmm(h, h, torch.eye(8).to(h), beta=0.5, alpha=2),
+    "baddbmm": lambda h: torch.baddbmm(halves(h), halves(h)[..., :2], halves(h)).flatten(1),
+    "convolution": lambda h: functional.conv1d(h[:, None], ONES.to(h), padding=1)[:, 0],
+    "convolution of planes": lambda h: functional.conv2d(
+        plane(h), KERNEL, h.new_ones(1), padding=1
+    ).flatten(1),
+    "convolution apart": lambda h: functional.conv1d(
+        halves(h).repeat(1, 2, 1), STACK, stride=2, padding=1, groups=2
+    ).flatten(1),
+    "turned convolution": lambda h: functional.conv_transpose1d(
+        halves(h)[..., :2], STACK[:2], stride=1
+    ).flatten(1),
+    "einsum of three": lambda h: torch.einsum("bi,bj,ij->bj", h, h, torch.ones(8, 8).to(h)),
+    "bilinear": lambda h: functional.bilinear(h, h, torch.ones(8, 8, 8).to(h), h.new_ones(8)),
+    "attention": lambda h: attention(h, causal=False),
+    "causal attention": lambda h: attention(h, causal=True),
+    "cosine": lambda h: h * functional.cosine_similarity(h, h.roll(1, -1), dim=-1)[:, None],
+}
+
+FUNCTIONS = NUMBERS | ALONG | MOVED | PRODUCTS
+
+
+class Applied(Cell):
+    """A step with some function of the state in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(h=HIDDEN)
+        self.W, self.name = nn.Linear(4, HIDDEN), name
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.W(x) + FUNCTIONS[self.name](h))
+        return h, h
+
+
+@pytest.fixture
+def drawn() -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    xs = torch.randn(4, 3, 4, dtype=torch.float64, generator=generator)
+    return xs.requires_grad_()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_the_state_is_compiled(name: str, drawn: Tensor) -> None:
+    torch.manual_seed(1)
+    cell = Applied(name).double()
+    found = []
+    for backend in ("interpreter", "eager"):
+        ys, _ = unroll(cell, drawn, backend=backend)
+        wanted = [drawn, *cell.parameters()]
+        found.append((ys, *torch.autograd.grad(ys.sin().sum(), wanted)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[object]]:
+    """Watch which rows of the tables are used."""
+    found: set[object] = set()
+
+    def watched(target: object, parts: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object, **named: object) -> object:
+            found.add(target)
+            return parts(*arguments, **named)
+
+        return run
+
+    everywhere = {target: watched(target, parts) for target, parts in EVERYWHERE.items()}
+    monkeypatch.setattr(recorder, "EVERYWHERE", everywhere)
+    monkeypatch.setattr(recorder, "PARTS", {t: watched(t, parts) for t, parts in PARTS.items()})
+    recorder._parts.cache_clear()
+    yield found
+    recorder._parts.cache_clear()
+
+
+def test_every_row_is_tried(used: set[object]) -> None:
+    zeros = torch.zeros(2, HIDDEN, dtype=torch.float64)
+    for name in FUNCTIONS:
+        capture(Applied(name).double(), zeros[:, :4], [zeros])
+    assert {*PARTS, *EVERYWHERE} - used == set()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda h: h.cummax(-1).indices * h, "where aten.cummax.default has found its values"),
+        (lambda h: torch.view_as_real(torch.polar(h, h)).sum(-1), r"complex numbers \(polar\)"),
+        (lambda h: torch.fft.rfft(h).abs().sum(-1)[:, None], "complex numbers"),
+        (lambda h: h.topk(8, -1).values, "has the operation aten.topk"),
+        (
+            lambda h: twice(functional.max_pool1d(h[:, None], 2, ceil_mode=True)),
+            "has the operation aten.max_pool2d",
+        ),
+    ],
+    ids=["places", "complex", "fourier", "sorted", "rounded up"],
+)
+def test_what_no_program_has_is_named(
+    function: Function, message: str, monkeypatch: pytest.MonkeyPatch, drawn: Tensor
+) -> None:
+    monkeypatch.setitem(FUNCTIONS, message, function)
+    with pytest.raises(CaptureError, match=message):
+        unroll(Applied(message).double(), drawn, backend="interpreter")
+
+
+def test_a_large_convolution_is_left_to_the_loop_in_pytorch() -> None:
+    class Large(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=(4, 32, 32))
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh(self.conv(h) + x[:, :1, None, None])
+            return h.mean((2, 3)), h
+
+    with pytest.raises(CaptureError, match=r"aten.convolution in the loop"):
+        unroll(Large(), torch.zeros(2, 1, 4), backend="interpreter")
+
+
+def test_infinity_and_nan_stay_where_they_are(drawn: Tensor) -> None:
+    for name in ("cumsum", "roll", "cummax", "pad", "whole numbers"):
+        h = torch.zeros(3, HIDDEN, dtype=torch.float64)
+        h[0, 3], h[1, 5] = math.inf, math.nan
+        cell = Applied(name).double()
+        ys = [unroll(cell, drawn, {"h": h}, backend=b)[0] for b in ("interpreter", "eager")]
+        torch.testing.assert_close(*ys, equal_nan=True)
+
+
+def test_a_step_of_too_many_operations_is_refused() -> None:
+    class Long(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=2)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            for _ in range(800):
+                h = torch.sin(h)
+            return h + x, h
+
+    with pytest.raises(CaptureError, match="takes 800 operations, and more than 700 take too long"):
+        unroll(Long(), torch.zeros(2, 1, 2), backend="interpreter")
+
+
+@pytest.mark.parametrize("width", [12, 96])
+def test_what_is_cut_and_joined_within_takes_few_operations(width: int) -> None:
+    class Turned(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=width)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            turned = torch.stack([-h[:, 1::2], h[:, ::2]], -1).flatten(1)  # by a quarter
+            thirds = h.unflatten(-1, (-1, 3))
+            h = torch.tanh(
+                x + turned + torch.cat([thirds[..., 1:], thirds[..., :1]], -1).flatten(1)
+            )
+            return h, h
+
+    xs = torch.randn(4, 3, width)
+    ys = [unroll(Turned(), xs, backend=b)[0] for b in ("llvm", "eager")]
+    torch.testing.assert_close(*ys)
+    compiled = compile_cell(Turned(), torch.zeros(2, width))
+    assert len(compiled.lowered.program.body) < 60
