@@ -102,6 +102,66 @@ def test_what_is_reduced_behind_a_matmul_is_stored_first() -> None:
     assert (second.level, third.level) == (1, 2)
 
 
+BESIDE = """program {dtype}
+input  x: rows 32
+state  h: rows 32
+fixed  U: 32x32
+fixed  d: ()
+u = matmul h, U : rows 32
+t = tanh u : rows 32
+p = mul x, h : rows 32
+m = mul p, d : rows 32
+s = sum[1, 32, 1] m : rows 1
+w = expand[1, 32, 1] s : rows 32
+y = mul t, w : rows 32
+first = slice[3, 20] y : rows 17
+scaled = mul first, d : rows 17
+both = concat y, y : rows 64
+second = slice[20, 35] both : rows 15
+output y = y
+output scaled = scaled
+output second = second
+next   h = y"""
+
+
+def test_reductions_beside_matmuls_and_numbers_in_pieces_equal_their_reference(
+    reference: Callable[..., Any], arguments: Callable[..., dict[str, Any]]
+) -> None:
+    step = verify(parse(BESIDE.format(dtype="float64")))
+    given = arguments(step, 3, 5)
+    outputs, _ = reference(step, **given, time=3)
+    for target in TARGETS.values():
+        found = Kernel(step, target)(**given, time=3)
+        for name, wanted in outputs.items():
+            torch.testing.assert_close(found.outputs[name], wanted)
+
+
+PIECES = """program float64
+state  h: rows 8
+fixed  d: ()
+s = sum[1, 8, 1] h : rows 1
+w = expand[1, 8, 1] s : rows 8
+p = mul h, d : rows 8
+y = mul p, w : rows 8
+a = slice[6, 8] y : rows 2
+b = slice[0, 5] y : rows 5
+c = slice[5, 6] y : rows 1
+z = concat a, b, c : rows 8
+output z = z
+next   h = z"""
+
+
+def test_a_number_for_all_rows_is_the_same_in_every_piece_of_a_value(
+    reference: Callable[..., Any], arguments: Callable[..., dict[str, Any]]
+) -> None:
+    step = verify(parse(PIECES))
+    given = arguments(step, 2, 3)
+    outputs, _ = reference(step, **given, time=2)
+    for target in TARGETS.values():
+        found = Kernel(step, target)(**given, time=2)
+        torch.testing.assert_close(found.outputs["z"], outputs["z"])
+
+
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
 def test_a_number_that_is_none_comes_out_where_it_went_in(
     number: float, reference: Callable[..., Any], arguments: Callable[..., dict[str, Any]]

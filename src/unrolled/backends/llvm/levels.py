@@ -1,11 +1,16 @@
 """When each value of a program can be had, and which values have to lie in memory for that."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from unrolled.ir import OPS, Op, Operation, Program
 
 WHOLE_LINES = 16
 """Numbers that make up whole vectors on every processor."""
+
+
+MOST_CUTS = 8
+"""Pieces of a value that are computed where they are read; it is stored first for more of them."""
 
 
 def operand_at_rest(operations: dict[str, Operation], name: str) -> bool:
@@ -55,6 +60,12 @@ def read_from_memory(program: Program, operation: Operation) -> bool:
     return alone or is_reduction(operation)
 
 
+def often_cut(operations: dict[str, Operation]) -> frozenset[str]:
+    """Name the values that are cut into many pieces, each of which would compute them anew."""
+    cut = Counter(str(o.operands[0]) for o in operations.values() if o.op == Op.SLICE)
+    return frozenset(name for name, times in cut.items() if times > MOST_CUTS)
+
+
 @dataclass(frozen=True)
 class Level:
     """When a value can be had, and what it costs to have it."""
@@ -67,10 +78,11 @@ class Level:
 def levels_of(program: Program, operations: dict[str, Operation]) -> dict[str, Level]:
     """Give the level of every value: one more than that of all that has to be stored before it."""
     levels = {value.name: Level(0, False, False) for value in program.given}
+    cut = often_cut(operations)
     for name, operation in operations.items():
         read = [o for o in operation.operands if isinstance(o, str)]
         number = max((levels[o].number for o in read), default=0)
-        waits = [o for o in read if must_lie(program, operations, levels, operation, o)]
+        waits = [o for o in read if must_lie(program, operations, levels, cut, operation, o)]
         number = max([number, *(levels[o].number + 1 for o in waits)])
         matmul = OPS[operation.op].kind == "matmul"
         dear = matmul or is_reduction(operation) or any(levels[o].dear for o in read)
@@ -83,6 +95,7 @@ def must_lie(
     program: Program,
     operations: dict[str, Operation],
     levels: dict[str, Level],
+    cut: frozenset[str],
     reader: Operation,
     read: str,
 ) -> bool:
@@ -93,7 +106,7 @@ def must_lie(
     """
     if reader.op == Op.CONCAT or read not in operations:  # that is written piece by piece
         return False
-    if read_from_memory(program, operations[read]):
+    if read_from_memory(program, operations[read]) or reader.op == Op.SLICE and read in cut:
         return True
     if is_reduction(reader):
         if operand_at_rest(operations, read):
@@ -108,6 +121,7 @@ def stored_values(
 ) -> list[str]:
     """Name the values that a later nest reads from memory, in order."""
     stored: dict[str, None] = {}
+    cut = often_cut(operations)
     for name, operation in operations.items():
         if stands_alone(program, operation) or is_reduction(operation):
             stored[name] = None
@@ -115,6 +129,6 @@ def stored_values(
             if not isinstance(read, str) or read not in operations:
                 continue
             later = levels[read].dear and levels[read].number < levels[name].number
-            if later or must_lie(program, operations, levels, operation, read):
+            if later or must_lie(program, operations, levels, cut, operation, read):
                 stored[read] = None
     return list(stored)

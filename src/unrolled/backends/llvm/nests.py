@@ -391,8 +391,8 @@ def _window(scene: Scene, spot: Spot, window: Window, values: dict[Window, Value
 def _load(scene: Scene, spot: Spot, window: Window) -> Value:
     code, type = scene.code, scene.arguments.plan.program.types[window.value]
     place = scene.nest.loads[window]
+    if type.shape == ():  # one number for all windows
+        return code.load_spread(address(code, scene.homes, Place(place.home, 0), spot.row))
     start = address(code, scene.homes, place, spot.row)
-    if type.shape == ():
-        return code.load_spread(start)
     value = code.load(code.at(start, spot.unit), spot.mask)
     return code.compare("!=", value, code.constant(0.0)) if type.kind == "mask" else value

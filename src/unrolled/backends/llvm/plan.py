@@ -231,8 +231,8 @@ def _nests(
         plain = tuple(s for s in own if not is_reduction(operations.get(s.window.value)))
         reductions = _reductions(operations, own)
         wanted = [store.window for store in plain] + [reduction.window for reduction in reductions]
-        windows, found = _trace(operations, wanted, loads, alone)
         operation = operations.get(alone)
+        windows, found = _trace(operations, wanted, loads, operation)
         nests.append(Nest(level, width, plain, reductions, windows, found, operation))
         ready |= {s.window.value for s in plain if places.get(s.window.value) == s.place}
     return tuple(nests)
@@ -312,7 +312,7 @@ def _trace(
     operations: dict[str, Operation],
     wanted: Iterable[Window],
     loads: dict[str, Place],
-    alone: str,
+    alone: Operation | None,
 ) -> tuple[tuple[Window, ...], dict[Window, Place]]:
     """Follow what is wanted back to what lies in memory; give all windows, operands first."""
     windows: dict[Window, None] = {}
