@@ -137,14 +137,14 @@ class _InSegments(Recurrence):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         segments: _Segments = ctx.segments
         program = segments.kernels.programs["alone"]
-        given = ctx.saved_tensors[: len(program.given)]
+        saved = ctx.saved_tensors  # once: who packs them may unpack them once
+        given, starts = saved[: len(program.given)], saved[len(program.given) :]
         if torch.is_grad_enabled():  # someone will differentiate once more
             time, lengths, reverse = segments.time, segments.lengths, segments.reverse
             return (
                 None,
                 *by_autograd(program, given, gradients, time, lengths, reverse=reverse),
             )
-        starts = ctx.saved_tensors[len(program.given) :]
         return None, *_backward(segments, given, starts, gradients, ctx.needs_input_grad[1:])
 
 

@@ -82,7 +82,6 @@ NUMBERS: dict[str, Function] = {
     "asinh": lambda h: torch.asinh(9 * h),
     "acosh": lambda h: torch.acosh(h.abs() + 1.5),
     "atanh": torch.atanh,
-    "erfc": torch.erfc,
     "exp2": torch.exp2,
     "nan_to_num": lambda h: torch.nan_to_num(1 / h.relu(), posinf=2.0),
     "isnan": lambda h: torch.where(h.relu().log().isnan(), 1.0, h),
@@ -259,6 +258,62 @@ def test_a_large_convolution_is_left_to_the_loop_in_pytorch() -> None:
 
     with pytest.raises(CaptureError, match=r"aten.convolution in the loop"):
         unroll(Large(), torch.zeros(2, 1, 4), backend="interpreter")
+
+
+EDGES = (0.0, -0.0, 0.3, 3.0, -3.0, 1.0, -1.0, 0.9, 1e-20, -1e-20, 1e20, -1e20, math.inf, -math.inf)
+
+AT_EDGES: dict[str, Function] = {
+    "remainder": lambda h: h.clamp(-1e4, 1e4).remainder(0.3),
+    "remainder of the negative": lambda h: h.clamp(-1e4, 1e4).remainder(-0.3),
+    "remainder of infinity": lambda h: h.clamp(-3, 3).remainder(math.inf),
+    "fmod": lambda h: h.clamp(-1e4, 1e4).fmod(0.3),
+    "whole quotient": lambda h: torch.div(h.clamp(-1e4, 1e4), 0.3, rounding_mode="floor"),
+    "hypot": lambda h: torch.hypot(h + 1e19, h),
+    "asinh": torch.asinh,
+    "acosh": lambda h: torch.acosh(h.abs() + 1.5),
+    "atan": torch.atan,
+    "clamp": lambda h: torch.clamp(h, h.new_tensor(-1.0), h.new_tensor(1.0)),
+    "power": lambda h: h ** h.detach().sign().abs(),
+    "written": lambda h: written_past_gradients(h.repeat(1, 2)[:, : h.shape[1] + 2]),
+    "norm of nothing": lambda h: (0 * h[:, :4]).norm(p=3, dim=-1, keepdim=True) + h[:, :4],
+    "nothing beside": lambda h: torch.cat([h[:, :0], h], -1),
+    "written apart": lambda h: written_apart(h),
+}
+
+
+def written_apart(h: Tensor) -> Tensor:
+    z = h * 1
+    z[:, ::2] = h[:, 1::2]
+    z.t()[1:3].mul_(2)
+    return z
+
+
+class Alone(Cell):
+    """The function and nothing else."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(h=len(EDGES))
+        self.name, self.one = name, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        y = AT_EDGES[self.name](h * self.one)
+        return y, h + 0 * y.sum(-1, keepdim=True).nan_to_num()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", AT_EDGES)
+def test_a_function_is_itself_at_the_edges(name: str, dtype: torch.dtype) -> None:
+    h = torch.tensor([EDGES, EDGES[::-1]], dtype=dtype).requires_grad_()
+    found = []
+    for backend in ("interpreter", "eager"):
+        ys, _ = unroll(Alone(name).to(dtype), h.new_zeros(1, 2, 1), {"h": h}, backend=backend)
+        (gradient,) = torch.autograd.grad(ys.sum(), h)
+        found.append((ys, gradient))
+    (ys, gradient), (wanted, other) = found
+    near = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(ys, wanted, rtol=near, atol=0.0, equal_nan=True)
+    finite = other.isfinite() & h.isfinite()
+    torch.testing.assert_close(gradient[finite], other[finite])
 
 
 def test_infinity_and_nan_stay_where_they_are(drawn: Tensor) -> None:

@@ -131,7 +131,8 @@ class Aliases:
 def _past_gradients(old: Tensor, new: Tensor) -> Tensor:
     """Give new numbers with the gradient of the old ones: a write under `no_grad` leaves that."""
     with torch.enable_grad():
-        return new.detach() + (old - old.detach())
+        nothing = old - old.detach()
+        return new.detach() + torch.where(nothing == 0, nothing, 0.0)  # of infinity it is NaN
 
 
 def _is_view(func: OpOverload) -> bool:
@@ -191,10 +192,14 @@ def _slice_into(
 ) -> Tensor:
     """Put a value in the place of a piece of another."""
     size = base.shape[dim]
-    if step != 1 or isinstance(size, torch.SymInt):
-        if _is_alike(value, base):
-            return value
-        return torch.slice_scatter(base, value, dim, start, end, step)
+    if isinstance(size, torch.SymInt) or _is_alike(value, base):
+        whole = _is_alike(value, base)
+        return value if whole else torch.slice_scatter(base, value, dim, start, end, step)
+    if step != 1:
+        places = range(size)[slice(start, end, step)]
+        value = value.expand(*base.shape[:dim], len(places), *base.shape[dim:][1:])
+        among = {place: value.narrow(dim, number, 1) for number, place in enumerate(places)}
+        return torch.cat([among.get(i, base.narrow(dim, i, 1)) for i in range(size)], dim)
     first, last, _ = slice(start, end).indices(size)
     pieces = (base.narrow(dim, 0, first), value, base.narrow(dim, last, size - last))
     return torch.cat([piece for piece in pieces if piece.shape[dim]], dim)
@@ -207,7 +212,7 @@ def _select_into(base: Tensor, value: Tensor, dim: int, index: int) -> Tensor:
 
 def _permute_into(base: Tensor, value: Tensor, order: Sequence[int]) -> Tensor:
     places = [place % len(order) for place in order]
-    return value.permute([places.index(i) for i in range(len(order))])
+    return value.permute([places.index(i) for i in range(len(order))]).contiguous()
 
 
 def _by_base(into: Callable[..., Tensor]) -> Callable[[View, Tensor], Tensor]:

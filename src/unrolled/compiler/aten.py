@@ -12,6 +12,7 @@ from unrolled.compiler.products import einsum, linear, matmul
 from unrolled.compiler.reductions import REDUCTIONS
 from unrolled.compiler.shapes import SHAPES
 from unrolled.compiler.step import features
+from unrolled.errors import CaptureError
 from unrolled.ir import Op, Operand
 
 aten = torch.ops.aten
@@ -44,6 +45,11 @@ def _power(low: Lowering, a: Operand, exponent: Operand) -> str:
 
 
 def _power_of(low: Lowering, base: Operand, exponent: Operand) -> str:
+    if float(base) <= 0:
+        raise CaptureError(
+            f"{low.step.cell} cannot be captured: it takes powers of {base}, which have no "
+            'logarithm. Run this cell with backend="eager".'
+        )
     return low.emit(Op.EXP, low.emit(Op.MUL, exponent, math.log(float(base))))
 
 

@@ -23,6 +23,9 @@ MOST_WEIGHTS = 1 << 17
 """Numbers of a matrix that a convolution becomes, at most: larger ones take PyTorch less time."""
 
 
+FAR = 2.0**15
+"""From here on, an inverse hyperbolic function is a logarithm."""
+
 MOST_PIECES = 256
 """Pieces that a value is cut into, at most: more take more than a second to compile."""
 
@@ -34,23 +37,44 @@ def _trunc(x: Tensor) -> Tensor:
     return torch.where(x < 0, x.ceil(), x.floor())
 
 
-def _remainder(x: Any, y: Any) -> Tensor:
-    """The sign is that of y; a quotient that was rounded up to a whole number is put right."""
-    rest = x - (x / y).floor() * y
-    other_side = (rest != 0) & ((rest < 0) != (y < 0))
-    rest = torch.where(other_side, rest + y, rest)
-    return torch.where(rest.abs() >= abs(y), rest - y, rest)
+def _product_error(a: Tensor, b: Tensor) -> Tensor:
+    """Give what rounding took from a b: of the products of halves all are exact (Dekker 1971)."""
+    split = 2.0**12 + 1 if a.dtype == torch.float32 else 2.0**27 + 1
+
+    def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+        high = x * split - (x * split - x)
+        return high, x - high
+
+    (a_high, a_low), (b_high, b_low) = halves(a), halves(b)
+    return ((a_high * b_high - a * b) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _rest(x: Tensor, y: Any, quotient: Parts) -> tuple[Tensor, Tensor]:
+    """Give x - quotient(x / y) y, and y as a tensor.
+
+    The quotient may be one too large by rounding. Beyond 2^24, or 2^53, it is no number of wholes.
+    """
+    y = y if isinstance(y, Tensor) else torch.full((), y, dtype=x.dtype)
+    times = quotient(x / y)
+    rest = (x - times * y) - _product_error(times, y)
+    return torch.where((x.abs() < math.inf) & (y.abs() == math.inf), x, rest), y
+
+
+def _remainder(x: Tensor, y: Any) -> Tensor:
+    rest, y = _rest(x, y, torch.floor)
+    return torch.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
 
 
 def _fmod(x: Tensor, y: Any) -> Tensor:
-    return x - _trunc(x / y) * y
+    rest, y = _rest(x, y, _trunc)
+    back = torch.where(x < 0, -y.abs(), y.abs())
+    return torch.where((rest != 0) & ((rest < 0) != (x < 0)), rest + back, rest)
 
 
 def _div(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Tensor:
-    quotient = x / y
     if rounding_mode is None:
-        return quotient
-    return quotient.floor() if rounding_mode == "floor" else _trunc(quotient)
+        return x / y
+    return _trunc(x / y) if rounding_mode == "trunc" else ((x - _remainder(x, y)) / y).round()
 
 
 def _is_negative(x: Tensor) -> Tensor:
@@ -68,8 +92,18 @@ def _power(x: Tensor, y: Tensor) -> Tensor:
     odd = _remainder(y, 2.0) == 1
     power = torch.where((x < 0) & odd, -power, power)
     power = torch.where((x < 0) & (y != y.floor()), math.nan, power)
-    of_zero = torch.where(y == 0, 1.0, torch.where(y < 0, math.inf, 0.0))
+    power = torch.where((x == 1) & (y.abs() == math.inf), 1.0, power)
+    large = torch.where(y > 0, 0.0, math.nan)
+    of_zero = torch.where(y == 0, 1.0, torch.where(y < 0, math.inf, large))
+    of_zero = torch.where(y == 1, x, of_zero)  # and its gradient
     return torch.where(x == 0, of_zero, power)
+
+
+def _hypot(x: Tensor, y: Tensor) -> Tensor:
+    """The larger times the root of a sum that is 1 to 2: no square overflows."""
+    large, small = torch.maximum(x.abs(), y.abs()), torch.minimum(x.abs(), y.abs())
+    ratio = small / torch.where((large == 0) | (large == math.inf), 1.0, large)
+    return torch.where(large == math.inf, large, large * (1 + ratio * ratio).sqrt())
 
 
 def _asin(x: Tensor) -> Tensor:
@@ -95,14 +129,26 @@ def _atanh(x: Tensor) -> Tensor:
 
 
 def _asinh(x: Tensor) -> Tensor:
-    root = (1 + x * x).sqrt()
-    large = torch.where(x < 0, -1.0, 1.0) * (x.abs() + root).log()
-    return torch.where(x.abs() < 1, _atanh(x / root), large)
+    size = x.abs()
+    middle = torch.where(size > FAR, 1.0, size)
+    middle = (middle + (1 + middle * middle).sqrt()).log()
+    far = torch.where(size > FAR, size, 1.0).log() + math.log(2)
+    large = torch.where(size > FAR, far, middle)
+    near = torch.where(size < 1, x, 0.0)
+    small = _atanh(near / (1 + near * near).sqrt())
+    return torch.where(size < 1, small, torch.where(x < 0, -large, large))
+
+
+def _acosh(x: Tensor) -> Tensor:
+    middle = torch.where(x > FAR, 2.0, x)
+    found = (middle + ((middle - 1) * (middle + 1)).sqrt()).log()
+    return torch.where(x > FAR, x.log() + math.log(2), found)
 
 
 def _clamp(x: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
-    x = x if min is None else torch.maximum(x, min)
-    return x if max is None else torch.minimum(x, max)
+    """At a bound, the gradient is that of x."""
+    x = x if min is None else torch.where((x < min) | (min != min), min, x)
+    return x if max is None else torch.where((x > max) | (max != max), max, x)
 
 
 def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -169,7 +215,9 @@ def _var_mean(
 def _norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     if order in (1, 2, math.inf) or order <= 0:
         return NotImplemented
-    return x.abs().pow(order).sum(dim, keepdim).pow(1 / order)
+    total = x.abs().pow(order).sum(dim, keepdim)
+    safe = torch.where(total == 0, 1.0, total).pow(1 / order)  # the gradient of a norm of 0 is 0
+    return torch.where(total == 0, 0.0, safe)
 
 
 # Numbers that move.
@@ -356,15 +404,14 @@ PARTS: dict[object, Parts] = {
     aten.signbit.default: _is_negative,
     aten.copysign.Tensor: _copysign,
     aten.pow.Tensor_Tensor: _power,
-    aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),
+    aten.hypot.default: _hypot,
     aten.tan.default: lambda x: x.sin() / x.cos(),
     aten.asin.default: _asin,
     aten.acos.default: _acos,
     aten.atan2.default: _atan2,
     aten.asinh.default: _asinh,
-    aten.acosh.default: lambda x: (x + ((x - 1) * (x + 1)).sqrt()).log(),
+    aten.acosh.default: _acosh,
     aten.atanh.default: _atanh,
-    aten.erfc.default: lambda x: 1 - x.erf(),
     aten.exp2.default: lambda x: (x * math.log(2)).exp(),
     aten.isnan.default: lambda x: x != x,
     aten.isinf.default: lambda x: x.abs() == math.inf,

@@ -238,6 +238,7 @@ class Recorder(TorchDispatchMode):
         try:
             with self.graph.inserting_before(node), self:
                 found = PARTS[node.target](*args, **kwargs)
+                found = tree_map_only(Tensor, lambda made: made.contiguous(), found)
         finally:
             self.aliases, self.numbers, self.place = aliases, numbers, None
         if found is NotImplemented:

@@ -116,6 +116,8 @@ def _slice(
         raise low.error(node, "it takes some rows of a batch")
     (place,) = places_of(low, node, value, dim)
     first, last, stride = slice(begin, end, step).indices(value.dims[place])
+    if first >= last:  # nothing, which `cat` leaves out
+        return shaped(node, Wide(value.name, (), 0, value.mask))
     if stride == 1:
         return shaped(node, Wide(_cut(low, value, place, first, last), (), 0, value.mask))
     count = len(range(first, last, stride))
@@ -182,6 +184,8 @@ def _cat(low: Lowering, node: Node, tensors: Sequence[Node], dim: int = 0) -> Wi
     dims, axis = features(node), batch_axis(node)
     parts: list[Wide] = []
     for tensor in tensors:
+        if 0 in tensor.meta["val"].shape:
+            continue
         value = low.given(tensor)
         if not isinstance(value, Wide) or axis is None:
             raise low.error(node, "it joins a fixed value to rows: expand it to the batch first")

@@ -1,9 +1,14 @@
 """Repeated and reordered rows: a vector of them is gathered from where the row lies in memory."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from unrolled.backends.llvm.code import Code, Value
+import numpy as np
+from llvmlite import ir
+
+from unrolled.backends.llvm.code import INDEX, Code, Value
 from unrolled.ir import Op, Operation
+
+PLACE = ir.IntType(32)
 
 
 class Units(Protocol):
@@ -37,14 +42,36 @@ def write_view(
         if base % code.lanes == inner % code.lanes == 0:
             first = _expanded_from(code, operation, code.add(units.unit, base))
             return code.load(code.at(source, first), units.mask)
+    return _gathered(code, operation, source, base, width, units)
+
+
+def _gathered(
+    code: Code, operation: Operation, source: Value, base: int, width: int, units: Units
+) -> Value:
+    """Take number by number from where a table says that it is."""
+    places = _table(code, operation)
     result = code.constant(0.0)
     for lane in range(code.lanes):
         position = code.add(code.add(units.unit, lane), base)
         last = code.index(base + width - 1)  # lanes behind the width read what is there
         position = code.builder.select(code.less(last, position), last, position)
-        number = code.load_number(code.at(source, SOURCE[operation.op](code, operation, position)))
-        result = code.with_lane(result, number, lane)
+        place = code.builder.load(code.at(places, position, size=4), align=4, typ=PLACE)
+        place = code.builder.zext(place, INDEX)
+        result = code.with_lane(result, code.load_number(code.at(source, place)), lane)
     return result
+
+
+def _table(code: Code, operation: Operation) -> Value:
+    """Give a constant table: for each number of the result, where it comes from in its row."""
+    shape = ",".join(str(int(size)) for size in operation.attributes)
+    module, name = code.builder.module, f"places of {operation.op} {shape}"
+    if name not in module.globals:
+        places = SOURCE[operation.op](*map(int, operation.attributes)).ravel().tolist()
+        type = ir.ArrayType(PLACE, len(places))
+        table = ir.GlobalVariable(module, type, name)
+        table.global_constant, table.linkage = True, "internal"
+        table.initializer = ir.Constant(type, places)  # pyright: ignore[reportAttributeAccessIssue]
+    return module.globals[name]
 
 
 def _divided(code: Code, a: Value, b: int) -> tuple[Value, Value]:
@@ -59,13 +86,14 @@ def _expanded_from(code: Code, operation: Operation, position: Value) -> Value:
     return code.add(code.times(outer, inner), _divided(code, rest, inner)[1])
 
 
-def _swapped_from(code: Code, operation: Operation, position: Value) -> Value:
-    _, a, b, inner = map(int, operation.attributes)
-    rest, last = _divided(code, position, inner)
-    rest, at_a = _divided(code, rest, a)
-    outer, at_b = _divided(code, rest, b)
-    row = code.add(code.times(code.add(code.times(outer, a), at_a), b), at_b)
-    return code.add(code.times(row, inner), last)
+def _expanded(outer: int, middle: int, inner: int) -> Any:
+    return np.broadcast_to(
+        np.arange(outer * inner).reshape(outer, 1, inner), (outer, middle, inner)
+    )
 
 
-SOURCE = {Op.EXPAND: _expanded_from, Op.SWAP: _swapped_from}
+def _swapped(outer: int, one: int, other: int, inner: int) -> Any:
+    return np.arange(outer * one * other * inner).reshape(outer, one, other, inner).swapaxes(1, 2)
+
+
+SOURCE = {Op.EXPAND: _expanded, Op.SWAP: _swapped}
