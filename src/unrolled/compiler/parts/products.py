@@ -1,0 +1,56 @@
+"""Products, in parts."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.compiler.parts.table import Parts
+
+aten = torch.ops.aten
+
+MOST_WEIGHTS = 1 << 17
+"""Numbers of a matrix that a convolution becomes, at most: larger ones take PyTorch less time."""
+
+
+def _times(number: Any, x: Tensor) -> Tensor:
+    return x if number == 1 else number * x
+
+
+def _addmm(x: Tensor, left: Tensor, right: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    return _times(beta, x) + _times(alpha, left @ right)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
+    """A product with a matrix: what each number of x becomes if it is 1 and all others are 0."""
+    shape = [int(size) for size in x.shape[1:]]
+    inputs = math.prod(shape)
+    ones = torch.eye(inputs, dtype=weight.dtype).view(inputs, *shape)
+    made = aten.convolution.default(ones, weight, None, *options)
+    out = [int(size) for size in made.shape[1:]]
+    if inputs * math.prod(out) > MOST_WEIGHTS:
+        return NotImplemented
+    found = (x.flatten(1) @ made.flatten(1)).unflatten(1, out)
+    return found if bias is None else found + bias.view(-1, *(1 for _ in out[1:]))
+
+
+def _einsum(equation: str, operands: Sequence[Tensor], **_: Any) -> Tensor:
+    """Two at a time."""
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    names = given.split(",")
+    if len(operands) < 3 or not arrow or "." in equation:
+        return NotImplemented
+    (one, two, *rest), (first, second, *others) = names, operands
+    later = {*result, *"".join(rest)}
+    both = "".join(dict.fromkeys(letter for letter in one + two if letter in later))
+    joined = torch.einsum(f"{one},{two}->{both}", first, second)
+    return torch.einsum(f"{','.join([both, *rest])}->{result}", joined, *others)
+
+
+PRODUCTS: dict[object, Parts] = {
+    aten.addmm.default: _addmm,
+    aten.convolution.default: _convolution,
+    aten.einsum.default: _einsum,
+}
