@@ -101,7 +101,6 @@ def test_outputs_states_and_all_gradients_are_those_of_torch(
     check_parity(kind, form, torch.float64, given=given, **settings)
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @kinds
 @pytest.mark.parametrize("form", FORMS)
 def test_float32_agrees_too(kind, form):
