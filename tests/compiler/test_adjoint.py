@@ -52,6 +52,8 @@ BODIES: dict[Op, str] = {
     **{op: LOGIC for op in (Op.AND, Op.OR)},
     Op.NOT: "m = gt a, 0.0 : mask 6\nn = not m : mask 6\ny = where n, a, b : rows 6",
     Op.WHERE: "m = gt a, 0.0 : mask 6\nc = where m, b, v : rows 6\ny = where m, c, 2.0 : rows 6",
+    Op.SURROGATE: "k = sign a : rows 6\nt = tanh b : rows 6\nc = surrogate k, a, t : rows 6\n"
+    "d = surrogate v, c, s : rows 6\ny = surrogate d, b, 0.5 : rows 6",
     Op.MATMUL: PRODUCT,
     Op.MATMUL_T: TURNED,
     Op.SUM: "c = sum[2, 3, 1] a : rows 2\ny = mul c, c : rows 2",

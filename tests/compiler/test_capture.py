@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
     ),
     "gradient-of-its-own": (
         OwnGradient,
-        "the gradient of Sign is not that of its operations",
+        "the backward of Sign does more than scale its gradient",
         "return a.sign()",
         "Use operations and .detach()",
     ),

@@ -114,6 +114,11 @@ def _choose(write: Writer, a: str, width: int) -> None:
     write.emit(Op.WHERE, both, a, write.other(width))
 
 
+def _surrogate(write: Writer, a: str, width: int) -> None:
+    jump = write.emit(write.draw(st.sampled_from(JUMPS)), a)
+    write.emit(Op.SURROGATE, jump, a, write.tame(write.any(width)))
+
+
 def _product(write: Writer, a: str, width: int) -> None:
     if width == write.width:
         write.emit(Op.MATMUL, write.tame(a), "U")
@@ -148,6 +153,7 @@ KINDS = (
     _binary,
     _divide,
     _choose,
+    _surrogate,
     _product,
     _reduce,
     _cut,

@@ -42,6 +42,13 @@ def written(h: Tensor) -> Tensor:
     return z
 
 
+def masked(h: Tensor) -> Tensor:
+    z = h * 2
+    z[h > 0.2] = 0.1
+    z.unflatten(1, (2, 4))[(h > 0)[:, :2]] = -0.5
+    return z
+
+
 def written_past_gradients(h: Tensor) -> Tensor:
     z = h * 2
     with torch.no_grad():
@@ -118,6 +125,7 @@ MOVED: dict[str, Function] = {
     "roll of two": lambda h: halves(h).roll((1, 2), (1, 2)).flatten(1),
     "index": lambda h: h[:, [1, 0, 3, 2, 5, 4, 7, -2]],
     "index_select": lambda h: h.index_select(1, torch.arange(7, -1, -1)),
+    "masked": masked,
     "tril": lambda h: square(h).tril().sum(-1),
     "triu": lambda h: square(h).triu(1).sum(-1),
     "diagonal": lambda h: square(h).diagonal(dim1=1, dim2=2),

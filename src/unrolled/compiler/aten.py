@@ -14,6 +14,7 @@ from unrolled.compiler.shapes import SHAPES
 from unrolled.compiler.step import features
 from unrolled.errors import CaptureError
 from unrolled.ir import Op, Operand
+from unrolled.surrogate import surrogate
 
 aten = torch.ops.aten
 
@@ -139,6 +140,7 @@ NUMBERS: dict[object, Formula] = {  # operands and result are rows
     aten.tanh.default: _one(Op.TANH),
     aten.relu.default: _one(Op.RELU),
     aten.detach.default: _one(Op.DETACH),
+    surrogate: _one(Op.SURROGATE),
     aten.softplus.default: _softplus,
     aten.mish.default: _mish,
     aten.elu.default: _elu,

@@ -85,13 +85,6 @@ def here() -> tuple[str, int] | None:
     return next((place for place in users if _is_users(place[0])), None)
 
 
-def within_function() -> str | None:
-    """Name the `torch.autograd.Function` that is being applied."""
-    file = torch.autograd.function.__file__
-    applied = (f for f in _frames() if f.f_code.co_filename == file and f.f_code.co_name == "apply")
-    return next((frame.f_locals["cls"].__name__ for frame in applied), None)
-
-
 def _as_where(place: tuple[str, int] | None) -> str:
     """Rewrite ``if condition: name = value`` as a torch.where, if the line is of that form."""
     general = "torch.where(condition, one, other)"

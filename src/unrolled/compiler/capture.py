@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from unrolled.cell import Cell
 from unrolled.compiler.blame import FUNCTION, failed, refused
+from unrolled.compiler.functions import Functions
 from unrolled.compiler.recorder import Recorder
 from unrolled.compiler.step import Step, batch_axis, features, reached
 from unrolled.compiler.structure import skeleton, structure
@@ -64,14 +65,15 @@ def capture(
     types = [s.dtype for s in state or cell.initial_state(1, device=x.device).values()]
     constants = constants or {}
     given = _samples(copied, x, types, constants)
+    functions = Functions()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), functions.tried():
             expected = _run(copied, {}, [tensor.clone() for tensor in given], constants)
     except (RuntimeError, ValueError, IndexError) as error:  # a batch that it was made for, say
         raise failed(cell, error) from error
     if structure(copied) != before:
         raise refused(cell, "it changes an attribute of its own", None, "a state for what it keeps")
-    trace = _traced(copied, given, constants)
+    trace = _traced(copied, given, constants, functions)
     step = _step(cell, trace, tuple(constants))
     _refuse_what_no_graph_shows(cell, trace)
     try:
@@ -122,7 +124,9 @@ def _run(
     return tree_leaves(functional_call(cell, dict(tensors), tuple(given[:count]), named))
 
 
-def _traced(cell: Cell, given: Sequence[Tensor], constants: Iterable[str]) -> _Trace:
+def _traced(
+    cell: Cell, given: Sequence[Tensor], constants: Iterable[str], functions: Functions
+) -> _Trace:
     """Run a cell on tensors without numbers, and record it."""
     recorder = Recorder()
     own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
@@ -135,6 +139,7 @@ def _traced(cell: Cell, given: Sequence[Tensor], constants: Iterable[str]) -> _T
             torch._C._AutoDispatchBelowADInplaceOrView(),  # or a linear would come in pieces
             recorder.shapes.error_on_new_guards(),
             recorder,
+            functions.recorded(recorder.within, recorder.surrogate),
         ):
             results = _run(cell, tensors, rows, constants)
             found = [recorder.node(r) if isinstance(r, Tensor) else None for r in results]
@@ -228,7 +233,7 @@ def _refuse_what_no_graph_shows(cell: Cell, trace: _Trace) -> None:
             what = "it reads a number out of a tensor"
             raise refused(cell, what, node, "the tensor itself, without .item()")
         if function := node.meta.get(FUNCTION):
-            what = f"the gradient of {function} is not that of its operations"
+            what = f"the backward of {function} does more than scale its gradient"
             raise refused(cell, what, node, "operations and .detach()")
 
 

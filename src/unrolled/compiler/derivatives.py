@@ -142,6 +142,7 @@ ADJOINT: dict[Op, Derivative] = {
     Op.OR: none,
     Op.NOT: none,
     Op.WHERE: lambda g, y, m, a, b: (None, m.where(g, 0.0), m.where(0.0, g)),
+    Op.SURROGATE: lambda g, y, value, at, slope: (g, g * slope, None),
     # the matrix has its gradient from one product after the loop: see `adjoint`
     Op.MATMUL: lambda g, y, a, m: (g.apply(Op.MATMUL_T, m), None),
     Op.MATMUL_T: lambda g, y, a, m: (g.apply(Op.MATMUL, m), None),

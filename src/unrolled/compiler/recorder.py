@@ -19,9 +19,10 @@ from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from unrolled.compiler.aliases import Aliases, is_write, sizes
-from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here, within_function
+from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here
 from unrolled.compiler.parts import EVERYWHERE, PARTS, refuse_places
 from unrolled.compiler.step import spread, upstream
+from unrolled.surrogate import surrogate
 
 aten = torch.ops.aten
 DETACH = aten.detach.default
@@ -134,6 +135,7 @@ class Recorder(TorchDispatchMode):
         self.last: Node | None = None  # of the placeholders
         self.batch: Any = None
         self.place: tuple[str, int] | None = None  # of what is taken apart
+        self.function: str | None = None  # that is being applied, if no graph has its gradient
 
     def given(self, name: str, tensor: Tensor, *, rows: bool = False) -> FakeTensor:
         """Give what stands for an input; with rows, its first dimension is the batch."""
@@ -213,6 +215,22 @@ class Recorder(TorchDispatchMode):
                     self._known(part, self._node(getitem, (node, index), {}, part))
         elif isinstance(result, NUMBERS):
             self.numbers[result.node.expr] = node
+        return result
+
+    @contextmanager
+    def within(self, function: str) -> Iterator[None]:
+        """Note that a function is being applied whose gradient no graph has."""
+        before, self.function = self.function, function
+        try:
+            yield
+        finally:
+            self.function = before
+
+    def surrogate(self, value: Tensor, at: Tensor, slope: Tensor) -> Tensor:
+        """Record a value with a gradient of its own, see `surrogate`."""
+        given = tuple(self.aliases.now(self._fake(tensor)) for tensor in (value, at, slope))
+        result = self._empty(value.shape, given[0])
+        self._known(result, self._node(surrogate, tuple(map(self._argument, given)), {}, result))
         return result
 
     def take_apart(self, states: Sequence[Node]) -> None:
@@ -319,8 +337,7 @@ class Recorder(TorchDispatchMode):
         name = getattr(target, "overloadpacket", target).__name__
         node = self.graph.create_node("call_function", target, args, kwargs, name)
         node.meta |= {"val": value, PLACE: self.place or here()}
-        if not torch.is_grad_enabled():
-            node.meta[FUNCTION] = within_function()
+        node.meta[FUNCTION] = self.function
         return node
 
     def _known(self, tensor: Tensor, node: Node) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from unrolled.ir import Op, Operand, Operation, Program
+from unrolled.ir import Op, Operand, Operation, Program, without_unread
 
 COMMUTE = frozenset({Op.ADD, Op.MUL, Op.MINIMUM, Op.MAXIMUM, Op.AND, Op.OR, Op.EQ, Op.NE})
 NOTHING: dict[Op, tuple[float, float]] = {  # operand that changes nothing: on the left, the right
@@ -130,20 +130,3 @@ def _width(name: str, made: dict[str, Operation], program: Program) -> int:
     if name in made:
         return made[name].type.width
     return next((value.type.width for value in program.given if value.name == name), 0)
-
-
-def without_unread(program: Program) -> Program:
-    """Drop the operations, inputs and fixed values that no output and no state depends on."""
-    read = {value for _, value in (*program.outputs, *program.next)}
-    body: list[Operation] = []
-    for operation in reversed(program.body):
-        if operation.name in read:
-            body.append(operation)
-            read.update(operation.operands)
-    return replace(
-        program,
-        inputs=tuple(value for value in program.inputs if value.name in read),
-        constants=tuple(value for value in program.constants if value.name in read),
-        fixed=tuple(value for value in program.fixed if value.name in read),
-        body=tuple(reversed(body)),
-    )

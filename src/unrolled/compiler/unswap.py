@@ -6,8 +6,7 @@ and a sum. The swap moves every number; the sum over the other axis moves none.
 
 from dataclasses import replace
 
-from unrolled.compiler.simplify import without_unread
-from unrolled.ir import OPS, Op, Operand, Operation, Program
+from unrolled.ir import OPS, Op, Operand, Operation, Program, without_unread
 from unrolled.ir.ops import Attributes
 
 

@@ -2,6 +2,7 @@
 
 from unrolled.ir.ops import OPS, Op, Spec, Type, fixed, mask, rows
 from unrolled.ir.program import Operand, Operation, Program, Value, parse
+from unrolled.ir.unread import without_slopes, without_unread
 from unrolled.ir.verify import verify
 
 __all__ = [
@@ -18,4 +19,6 @@ __all__ = [
     "parse",
     "rows",
     "verify",
+    "without_slopes",
+    "without_unread",
 ]

@@ -90,6 +90,7 @@ class Op(StrEnum):
     OR = "or"
     NOT = "not"
     WHERE = "where"
+    SURROGATE = "surrogate"
     MATMUL = "matmul"
     MATMUL_T = "matmul_t"
     SUM = "sum"
@@ -264,6 +265,8 @@ OPS: dict[Op, Spec] = {
     Op.OR: _logic(2),
     Op.NOT: _logic(1),
     Op.WHERE: Spec("pointwise", 3, (), _pointwise("mask", "rows", "rows")),
+    # the first; what moves it, by what slope, are the others
+    Op.SURROGATE: Spec("pointwise", 3, (), _pointwise("rows", "rows", "rows")),
     # value (blocks * k) by (k, n) or (blocks, k, n), block by block; transposed: (blocks * n)
     Op.MATMUL: Spec("matmul", 2, (), _matmul(transposed=False)),
     Op.MATMUL_T: Spec("matmul", 2, (), _matmul(transposed=True)),

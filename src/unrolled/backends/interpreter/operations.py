@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.ir import Op
+from unrolled.surrogate import surrogate
 
 Number = int | float
 Compute = Callable[..., Tensor]
@@ -71,6 +72,11 @@ def _pow(operands: list, attributes: tuple[Number, ...], like: Tensor) -> Tensor
 def _where(operands: list, attributes: tuple[Number, ...], like: Tensor) -> Tensor:
     mask, *values = operands
     return torch.where(mask, *(v if isinstance(v, Tensor) else like.new_tensor(v) for v in values))
+
+
+def _surrogate(operands: list, attributes: tuple[Number, ...], like: Tensor) -> Tensor:
+    tensors = (o if isinstance(o, Tensor) else like.new_tensor(o) for o in operands)
+    return surrogate(*torch.broadcast_tensors(*tensors))
 
 
 def _matmul(operands: list, attributes: tuple[Number, ...], like: Tensor) -> Tensor:
@@ -161,6 +167,7 @@ INTERPRET: dict[Op, Compute] = {
     Op.OR: _of(torch.logical_or),
     Op.NOT: _of(torch.logical_not),
     Op.WHERE: _where,
+    Op.SURROGATE: _surrogate,
     Op.MATMUL: _matmul,
     Op.MATMUL_T: _matmul_t,
     Op.SUM: _sum,

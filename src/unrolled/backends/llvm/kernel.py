@@ -19,7 +19,7 @@ from unrolled.backends.llvm.team import LINE
 from unrolled.backends.llvm.threads import run_parallel, team_functions
 from unrolled.backends.llvm.tiles import MORE_ROWS
 from unrolled.errors import ShapeError
-from unrolled.ir import Program
+from unrolled.ir import Program, without_slopes
 
 NEAR = 1 << 17
 """Bytes that a core keeps near: rows that no product joins go through time so many at once."""
@@ -64,6 +64,7 @@ class Kernel:
     """
 
     def __init__(self, program: Program, target: Target) -> None:
+        program = without_slopes(program)
         self.program, self.target = program, target
         self.plan: Plan = plan(program)
         self.layout: Layout = lay_out(self.plan, target)

@@ -118,4 +118,5 @@ POINTWISE: dict[Op, Rule] = {
     Op.OR: _built("or_"),
     Op.NOT: _built("not_"),
     Op.WHERE: _built("select"),
+    Op.SURROGATE: lambda code, value, at, slope: value,
 }

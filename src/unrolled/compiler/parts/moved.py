@@ -59,6 +59,17 @@ def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     return _index_select(x, used[0], index) if isinstance(index, Tensor) else NotImplemented
 
 
+def _index_put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """Put one number wherever a mask says."""
+    one = len(indices) == 1 and values.dim() == 0 and not accumulate
+    mask = indices[0] if one else None
+    if mask is None or mask.dtype != torch.bool:
+        return NotImplemented
+    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim())), values, x)
+
+
 def _is_known(index: Tensor) -> bool:
     return type(index) is Tensor and index.dtype != torch.bool
 
@@ -153,6 +164,7 @@ MOVED: dict[object, Parts] = {
     aten.roll.default: _roll,
     aten.index_select.default: _index_select,
     aten.index.Tensor: _index,
+    aten.index_put.default: _index_put,
     aten.diagonal.default: _diagonal,
     aten.unfold.default: _unfold,
     aten.avg_pool2d.default: _average_pool,
