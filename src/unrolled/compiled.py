@@ -208,7 +208,7 @@ def _again(hoisted: Piece, loop: Loop, rows: "_Rows", given: Mapping[str, Tensor
     """Say how those of the loop's inputs are made once more that its backward does not read."""
     gives = (name for name in loop.kernels.unread if to_loop(name) in hoisted.gives)
     unread = frozenset(name for name in gives if given[to_loop(name)].requires_grad)
-    if not unread:
+    if not unread or hoisted.draws:
         return None
     names = [name for name in hoisted.reads if name != ROWS]
 

@@ -66,9 +66,16 @@ class Centres(Base):
         return h, h
 
 
-class Drops(Base):
+class Chooses(Base):
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        h = torch.dropout(h, 0.5, self.training)
+        if self.training:
+            h = h * h.softmax(-1).multinomial(1)
+        return h, h
+
+
+class Shakes(Base):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h * torch.rand(5)
         return h, h
 
 
@@ -195,11 +202,17 @@ REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
         "h = h - h.mean(0)",
         "Use operations over features only, such as layer_norm for batch_norm",
     ),
-    "dropout": (
-        Drops,
-        "it draws random numbers (native_dropout)",
-        "h = torch.dropout(h, 0.5, self.training)",
-        "Use masks that x brings along",
+    "choice": (
+        Chooses,
+        "it draws random numbers (multinomial)",
+        "h = h * h.softmax(-1).multinomial(1)",
+        "Use rand, randn, bernoulli or dropout",
+    ),
+    "numbers-for-all-rows": (
+        Shakes,
+        "it draws random numbers that all rows share (rand)",
+        "h = h * torch.rand(5)",
+        "Use numbers for each row, (batch, ...)",
     ),
     "attribute": (
         Counts,
@@ -269,7 +282,7 @@ def test_a_write_that_no_graph_has_is_named_with_its_line() -> None:
 
 
 def test_a_mode_without_the_obstacle_is_captured() -> None:
-    assert "dropout" not in str(capture(Drops().eval(), torch.zeros(2, 5)))
+    assert "multinomial" not in str(capture(Chooses().eval(), torch.zeros(2, 5)))
     assert "batch_norm" in str(capture(Normalises().eval(), torch.zeros(2, 5)))
 
 

@@ -14,7 +14,7 @@ from unrolled.compiler.shapes import SHAPES
 from unrolled.compiler.step import features
 from unrolled.errors import CaptureError
 from unrolled.ir import Op, Operand
-from unrolled.surrogate import surrogate
+from unrolled.ir.surrogate import surrogate
 
 aten = torch.ops.aten
 

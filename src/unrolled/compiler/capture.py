@@ -10,7 +10,7 @@ from io import StringIO
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tag, Tensor, nn
 from torch.func import functional_call
 from torch.fx import Graph, Interpreter, Node
 from torch.utils._pytree import tree_leaves
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from unrolled.cell import Cell
 from unrolled.compiler.blame import FUNCTION, failed, refused
 from unrolled.compiler.functions import Functions
+from unrolled.compiler.parts import DRAWS, Attends, Drawn
 from unrolled.compiler.recorder import Recorder
 from unrolled.compiler.step import Step, batch_axis, features, reached
 from unrolled.compiler.structure import skeleton, structure
@@ -67,7 +68,7 @@ def capture(
     given = _samples(copied, x, types, constants)
     functions = Functions()
     try:
-        with torch.no_grad(), functions.tried():
+        with torch.no_grad(), functions.tried(), Drawn():
             expected = _run(copied, {}, [tensor.clone() for tensor in given], constants)
     except (RuntimeError, ValueError, IndexError) as error:  # a batch that it was made for, say
         raise failed(cell, error) from error
@@ -140,6 +141,7 @@ def _traced(
             recorder.shapes.error_on_new_guards(),
             recorder,
             functions.recorded(recorder.within, recorder.surrogate),
+            Attends(),
         ):
             results = _run(cell, tensors, rows, constants)
             found = [recorder.node(r) if isinstance(r, Tensor) else None for r in results]
@@ -226,9 +228,12 @@ def _step(cell: Cell, trace: _Trace, constants: Sequence[str]) -> Step:
 def _refuse_what_no_graph_shows(cell: Cell, trace: _Trace) -> None:
     """Raise for numbers from outside, numbers that leave, and gradients of one's own."""
     for node in trace.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if node.target in DRAWS and batch_axis(node) is None:
+            what = f"it draws random numbers that all rows share ({_name(node)})"
+            raise refused(cell, what, node, "numbers for each row, (batch, ...)")
+        if node.target not in DRAWS and Tag.nondeterministic_seeded in _tags(node):
             what = f"it draws random numbers ({_name(node)})"
-            raise refused(cell, what, node, "masks that x brings along")
+            raise refused(cell, what, node, "rand, randn, bernoulli or dropout")
         if node.target in READS_VALUE:
             what = "it reads a number out of a tensor"
             raise refused(cell, what, node, "the tensor itself, without .item()")
@@ -282,7 +287,7 @@ class _Values(Interpreter):
     def of(self, numbers: Mapping[Node, Tensor]) -> tuple[dict[Node, Tensor], Sequence[Tensor]]:
         """Give every value, and the results."""
         self.found: dict[Node, Tensor] = {}
-        with torch.no_grad():
+        with torch.no_grad(), Drawn():
             results = self.run(*(numbers[node] for node in self.inputs))
         return self.found, results
 
@@ -298,6 +303,10 @@ def _others(node: Node, value: Tensor) -> Tensor:
     axis = batch_axis(node)
     rest = value if axis is None else value.narrow(axis, 1, value.shape[axis] - 1)
     return rest.nan_to_num() if rest.is_floating_point() else rest
+
+
+def _tags(node: Node) -> Sequence[Tag]:
+    return getattr(node.target, "tags", ())
 
 
 def _name(node: Node) -> str:

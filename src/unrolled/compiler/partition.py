@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch.fx import Node
 
+from unrolled.compiler.parts import DRAWS
 from unrolled.compiler.step import Step, is_size, of_parameters, shown, spread, upstream
 
 
@@ -56,6 +57,7 @@ def partition(step: Step) -> Parts:
     feeds = upstream(step.after)
     fixed = of_parameters(step)
     free = {n for n in nodes if n not in on_state | on_input | {*fixed}}  # ones(batch, 5)
+    free -= {n for n in free if n.target in DRAWS}
     kept = {n for n in nodes if n in on_state and n in feeds}
     kept |= {n for n in nodes if n.target is operator.getitem and n.args[0] in kept}
     for node in reversed(nodes):

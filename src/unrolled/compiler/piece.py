@@ -54,6 +54,12 @@ class Piece:
         given = cast("tuple[Node, ...]", output.args[0])
         return {name: read[node] for name, node in zip(self.gives, given, strict=True)}
 
+    @cached_property
+    def draws(self) -> bool:
+        """Whether it draws random numbers, others every time."""
+        tags = (getattr(node.target, "tags", ()) for node in self.module.graph.nodes)
+        return any(torch.Tag.nondeterministic_seeded in found for found in tags)
+
     def with_calls(self, functions: "Mapping[object, Callable[..., Tensor]]") -> "Piece":
         """Give the piece with other functions in the place of some of its operations'."""
         graph = Graph()

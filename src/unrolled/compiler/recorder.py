@@ -20,9 +20,9 @@ from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from unrolled.compiler.aliases import Aliases, is_write, sizes
 from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here
-from unrolled.compiler.parts import EVERYWHERE, PARTS, refuse_places
+from unrolled.compiler.parts import AT_ONCE, PARTS, refuse_places
 from unrolled.compiler.step import spread, upstream
-from unrolled.surrogate import surrogate
+from unrolled.ir.surrogate import surrogate
 
 aten = torch.ops.aten
 DETACH = aten.detach.default
@@ -61,7 +61,7 @@ NUMBERS = (SymInt, SymFloat, SymBool)
 @cache
 def _parts() -> Mapping[object, Callable[..., object]]:
     """Give how operations are put together of others, for those that a graph does not have."""
-    table = {**_core_aten_decompositions_post_autograd(), **EVERYWHERE}
+    table = {**_core_aten_decompositions_post_autograd(), **AT_ONCE}
     return {target: parts for target, parts in table.items() if target not in WHOLE}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.ir import Op
-from unrolled.surrogate import surrogate
+from unrolled.ir.surrogate import surrogate
 
 Number = int | float
 Compute = Callable[..., Tensor]

@@ -136,8 +136,26 @@ def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(x.dtype).expand(x.shape)
 
 
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, None, None]:
+    """Normalise by statistics that are kept: all of it but a product and a sum before the loop."""
+    slope = torch.rsqrt(variance + eps)
+    slope = slope if weight is None else slope * weight
+    begin = -mean * slope if bias is None else bias - mean * slope
+    wide = (-1, *[1] * (x.dim() - 2))
+    return x * slope.reshape(wide) + begin.reshape(wide), None, None
+
+
 NUMBERS: dict[object, Parts] = {
     aten.trunc.default: _trunc,
+    aten._native_batch_norm_legit_no_training.default: _batch_norm,
     aten.remainder.Tensor: _remainder,
     aten.remainder.Scalar: _remainder,
     aten.fmod.Tensor: _fmod,
