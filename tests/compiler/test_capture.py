@@ -99,7 +99,7 @@ class ChangesState(Base):
 
 class Sorts(Base):
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        h = h.sort(-1).values
+        h = h.repeat(1, 4).sort(-1).values[:, ::4]
         return h, h
 
 
@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[Callable[[], Cell], str, str | None, str]] = {
     "unknown-operation": (
         Sorts,
         "it has the operation aten.sort in the loop: no program has it",
-        "h = h.sort(-1).values",
+        "h = h.repeat(1, 4).sort(-1).values[:, ::4]",
         OTHER,
     ),
 }
@@ -283,7 +283,7 @@ def test_a_write_that_no_graph_has_is_named_with_its_line() -> None:
 
 def test_a_mode_without_the_obstacle_is_captured() -> None:
     assert "multinomial" not in str(capture(Chooses().eval(), torch.zeros(2, 5)))
-    assert "batch_norm" in str(capture(Normalises().eval(), torch.zeros(2, 5)))
+    assert "rsqrt" in str(capture(Normalises().eval(), torch.zeros(2, 5)))
 
 
 @pytest.mark.parametrize("make", [Stops, Writes])

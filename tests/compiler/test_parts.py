@@ -13,6 +13,7 @@ from unrolled.compiler import compile_cell
 from unrolled.compiler.capture import capture
 from unrolled.compiler.parts import PARTS
 from unrolled.compiler.parts.everywhere import EVERYWHERE
+from unrolled.compiler.parts.places import ONE_HOT
 from unrolled.errors import CaptureError
 
 Function = Callable[[Tensor], Tensor]
@@ -64,7 +65,15 @@ def attention(h: Tensor, *, causal: bool) -> Tensor:
     return functional.scaled_dot_product_attention(own, own, own, is_causal=causal).flatten(1)
 
 
+def straight(h: Tensor) -> Tensor:
+    """Choose, with the gradient of softmax."""
+    soft = h.softmax(-1)
+    hard = torch.zeros_like(h).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard - soft.detach() + soft
+
+
 ONES = torch.ones(1, 1, 3)
+EIGHT = torch.linspace(-1, 1, 64, dtype=torch.float64).view(8, 8).sin()
 KERNEL = torch.linspace(-1, 1, 9, dtype=torch.float64).view(1, 1, 3, 3)
 STACK = torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 2, 3)
 
@@ -155,6 +164,28 @@ MOVED: dict[str, Function] = {
     "even pool": lambda h: twice(functional.adaptive_avg_pool1d(h[:, None], 4)),
 }
 
+PLACES: dict[str, Function] = {
+    "argmax": lambda h: h * h.argmax(-1, keepdim=True),
+    "argmax in the middle": lambda h: twice(halves(h).argmax(1) * halves(h)[:, 0]),
+    "argmin": lambda h: h * (h.argmin(-1, keepdim=True) % 3 == 1),
+    "max with places": lambda h: sum(h.max(-1, keepdim=True)) * h,
+    "min with places": lambda h: sum(h.min(-1, keepdim=True)) * h,
+    "topk": lambda h: h.where(h >= h.topk(3).values[:, -1:], 0.0),
+    "places of topk": lambda h: h * h.topk(2, largest=False).indices.sum(-1, keepdim=True),
+    "sort": lambda h: h.sort(-1, descending=True).values,
+    "stable sort": lambda h: h + h.sort(stable=True).indices / h.new_ones(1),
+    "median": lambda h: h * h.median(-1, keepdim=True).values,
+    "median of five": lambda h: h * h[:, :5].median(-1).values[:, None],
+    "embedding": lambda h: functional.embedding(h.argmax(-1), EIGHT.to(h)),
+    "one_hot": lambda h: h * functional.one_hot(h.argmax(-1), 8),
+    "gather": lambda h: h.gather(1, h.argsort(-1)[:, :3]).repeat(1, 3)[:, :8],
+    "scatter": lambda h: h.scatter(1, h.argmax(-1, keepdim=True), 0.5),
+    "scatter of others": lambda h: h.scatter(1, h.topk(2).indices, h[:, 5:7]),
+    "scatter_add": lambda h: h.scatter_add(1, h.argsort(-1)[:, 2:4] // 2, h[:, :2]),
+    "cast to whole numbers": lambda h: h * (5 * h).long() + (h * 3).int() / 2,
+    "gumbel choice": lambda h: h * straight(h),
+}
+
 PRODUCTS: dict[str, Function] = {
     "addmm": lambda h: torch.addmm(h, h, torch.eye(8).to(h), beta=0.5, alpha=2),
     "baddbmm": lambda h: torch.baddbmm(halves(h), halves(h)[..., :2], halves(h)).flatten(1),
@@ -175,7 +206,7 @@ PRODUCTS: dict[str, Function] = {
     "cosine": lambda h: h * functional.cosine_similarity(h, h.roll(1, -1), dim=-1)[:, None],
 }
 
-FUNCTIONS = NUMBERS | ALONG | MOVED | PRODUCTS
+FUNCTIONS = NUMBERS | ALONG | MOVED | PLACES | PRODUCTS
 
 
 class Applied(Cell):
@@ -214,7 +245,7 @@ def test_every_row_is_tried(used_rows: set[object]) -> None:
     zeros = torch.zeros(2, HIDDEN, dtype=torch.float64)
     for name in FUNCTIONS:
         capture(Applied(name).double(), zeros[:, :4], [zeros])
-    assert {*PARTS, *EVERYWHERE} - used_rows == set()
+    assert {*PARTS, *EVERYWHERE, *ONE_HOT} - used_rows == set()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +254,7 @@ def test_every_row_is_tried(used_rows: set[object]) -> None:
         (lambda h: h.cummax(-1).indices * h, "where aten.cummax.default has found its values"),
         (lambda h: torch.view_as_real(torch.polar(h, h)).sum(-1), r"complex numbers \(polar\)"),
         (lambda h: torch.fft.rfft(h).abs().sum(-1)[:, None], "complex numbers"),
-        (lambda h: h.topk(8, -1).values, "has the operation aten.topk"),
+        (lambda h: h.repeat(1, 3).topk(17).values[:, :8], "has the operation aten.topk"),
         (
             lambda h: twice(functional.max_pool1d(h[:, None], 2, ceil_mode=True)),
             "has the operation aten.max_pool2d",
@@ -351,3 +382,32 @@ def test_what_is_cut_and_joined_within_takes_few_operations(width: int) -> None:
     torch.testing.assert_close(*ys)
     compiled = compile_cell(Turned(), torch.zeros(2, width))
     assert len(compiled.lowered.program.body) < 60
+
+
+class Choice(Cell):
+    """A decoder that reads what it chose: its output is a whole number, and so is its memory."""
+
+    def __init__(self) -> None:
+        super().__init__(h=HIDDEN, scores=5)
+        self.cell, self.out = nn.GRUCell(4 + 3, HIDDEN), nn.Linear(HIDDEN, 5)
+        self.words = nn.Embedding(5, 3)
+
+    def forward(self, x: Tensor, h: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+        word = scores.argmax(-1)
+        h = self.cell(torch.cat([x, self.words(word)], -1), h)
+        return word[:, None], h, self.out(h)
+
+
+def test_a_place_comes_out_as_a_whole_number(drawn: Tensor) -> None:
+    cell = Choice().double()
+    found = [unroll(cell, drawn, backend=b) for b in ("llvm", "interpreter", "eager")]
+    assert found[0][0].dtype == torch.int64
+    assert found[0][0].unique().numel() > 1
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
+    slopes = []
+    for _, last in found:
+        wanted = (cell.words.weight, drawn)
+        slopes.append(torch.autograd.grad(last["scores"].square().sum(), wanted))
+    torch.testing.assert_close(slopes[0], slopes[1])
+    torch.testing.assert_close(slopes[0], slopes[2])

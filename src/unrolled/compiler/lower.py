@@ -121,11 +121,12 @@ def _crossings(
         node = by_name[name]
         wide = lowering.wide(node)
         outputs.append((name, lowering.as_rows(wide)))
-        _restore(sunk, sunk.reads[name], wide)
+        whole = None if wide.mask else node.meta["val"].dtype
+        _restore(sunk, sunk.reads[name], wide, None if whole == step.dtype else whole)
     return outputs
 
 
-def _restore(sunk: Builder, argument: Node, wide: Wide) -> None:
+def _restore(sunk: Builder, argument: Node, wide: Wide, whole: torch.dtype | None) -> None:
     """Give (rows, width) the shape and the type that the step's code had."""
     users = list(argument.users)
     given = next((name for name, node in sunk.gives.items() if node is argument), None)
@@ -138,6 +139,8 @@ def _restore(sunk: Builder, argument: Node, wide: Wide) -> None:
         last = sunk.call(torch.movedim, last, 0, wide.axis) if wide.axis else last
     with sunk.graph.inserting_after(last):
         last = sunk.call(torch.ne, last, 0) if wide.mask else last
+    with sunk.graph.inserting_after(last):
+        last = sunk.call(torch.Tensor.to, last, whole) if whole else last
     for user in users:
         user.replace_input_with(argument, last)
     if given is not None:

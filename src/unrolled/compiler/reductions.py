@@ -167,17 +167,6 @@ def _group_norm(low: Lowering, node: Node, *given: object) -> tuple[Wide | None,
     return Wide(_scaled(low, seen, *factors).name, value.dims, value.axis), None, None
 
 
-def _max_with_place(
-    low: Lowering, node: Node, a: object, dim: int, keep: bool = False
-) -> tuple[Wide | None, ...]:
-    value = numbers(low, node, a)
-    places = places_of(low, node, value, dim)
-    found = reduced(low, Op.MAX, value, places)
-    left = [n for i, n in enumerate(found.dims) if keep or i not in places]
-    axis = value.axis - (0 if keep else sum(p < value.axis for p in places))
-    return Wide(found.name, tuple(left), axis), None
-
-
 REDUCTIONS: dict[object, Rule] = {
     aten.sum.default: _sum,
     aten.sum.dim_IntList: _sum,
@@ -185,7 +174,6 @@ REDUCTIONS: dict[object, Rule] = {
     aten.mean.dim: _mean_rule,
     aten.amax.default: _amax,
     aten.amin.default: _amin,
-    aten.max.dim: _max_with_place,
     aten.var.correction: _var,
     aten.linalg_vector_norm.default: _norm,
     aten.softmax.int: _softmax,

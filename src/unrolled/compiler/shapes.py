@@ -1,6 +1,7 @@
 """Rows of the table `LOWER` for operations that move numbers about, and what rows share."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, prod
 from operator import getitem
 
@@ -70,12 +71,21 @@ def _expand(low: Lowering, node: Node, a: object, *_: object, **__: object) -> W
 
 def _to(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:
     value, dtype = wide(low, node, a), node.meta["val"].dtype
+    whole = not (dtype.is_floating_point or dtype.is_complex)
     if dtype == torch.bool:
         found = low.truth(value.name, prod(value.dims))
         return Wide(str(found), value.dims, value.axis, mask=True)
-    if dtype != low.dtype and not (value.mask and not dtype.is_floating_point):
+    if dtype != low.dtype and not whole:
         raise low.error(node, f"it computes in {dtype}, the cell in {low.dtype}")
-    return shaped(node, Wide(low.as_rows(value), value.dims, value.axis))
+    found = Wide(low.as_rows(value), value.dims, value.axis)
+    of_whole = value.mask or not node.all_input_nodes[0].meta["val"].dtype.is_floating_point
+    return shaped(node, _towards_zero(low, found) if whole and not of_whole else found)
+
+
+def _towards_zero(low: Lowering, value: Wide) -> Wide:
+    """Leave out what is behind the point: the sign times the floor of the size."""
+    floor = low.emit(Op.FLOOR, low.emit(Op.ABS, value.name))
+    return replace(value, name=low.emit(Op.MUL, low.emit(Op.SIGN, value.name), floor))
 
 
 def _same(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:

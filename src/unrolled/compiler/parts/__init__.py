@@ -11,15 +11,16 @@ from unrolled.compiler.parts.drawn import DRAWN, DRAWS, Drawn
 from unrolled.compiler.parts.everywhere import EVERYWHERE
 from unrolled.compiler.parts.moved import MOVED
 from unrolled.compiler.parts.numbers import NUMBERS
+from unrolled.compiler.parts.places import ONE_HOT, PLACES
 from unrolled.compiler.parts.products import PRODUCTS
 from unrolled.compiler.parts.table import Parts
 
 __all__ = ["AT_ONCE", "DRAWS", "PARTS", "Attends", "Drawn", "refuse_places"]
 
-AT_ONCE: dict[object, Parts] = {**EVERYWHERE, **DRAWN}
+AT_ONCE: dict[object, Parts] = {**EVERYWHERE, **DRAWN, **ONE_HOT}
 """Those that a graph has in parts from the first, wherever they are."""
 
-PARTS: dict[object, Parts] = {**NUMBERS, **ALONG, **MOVED, **PRODUCTS}
+PARTS: dict[object, Parts] = {**NUMBERS, **ALONG, **MOVED, **PLACES, **PRODUCTS}
 
 
 def refuse_places(target: object) -> Unrecordable:

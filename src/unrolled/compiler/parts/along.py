@@ -54,10 +54,6 @@ def _truths(fold: Parts) -> Parts:
     return lambda x, *rest: fold(x if x.dtype == torch.bool else x != 0, *rest)
 
 
-def _smallest(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, None]:
-    return x.amin(dim, keepdim), None
-
-
 def _var_mean(
     x: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -82,7 +78,6 @@ ALONG: dict[object, Parts] = {
     aten.prod.dim_int: _fold(torch.mul),
     aten.any.dim: _truths(_fold(torch.logical_or)),
     aten.any.dims: _truths(_fold(torch.logical_or)),
-    aten.min.dim: _smallest,
     aten.var_mean.correction: _var_mean,
     aten.linalg_vector_norm.default: _norm,
 }

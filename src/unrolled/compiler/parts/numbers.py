@@ -37,6 +37,8 @@ def _rest(x: Tensor, y: Any, quotient: Parts) -> tuple[Tensor, Tensor]:
     """
     y = y if isinstance(y, Tensor) else torch.full((), y, dtype=x.dtype)
     times = quotient(x / y)
+    if not x.is_floating_point():
+        return x - times * y, y
     rest = (x - times * y) - _product_error(times, y)
     return torch.where((x.abs() < math.inf) & (y.abs() == math.inf), x, rest), y
 
