@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell, wrap
 from unrolled.compiler import Compiled, compile_cell
 from unrolled.compiler.classify import Recurrence, classify
+from unrolled.complex_states import with_real_states
 from unrolled.errors import CaptureError, ConfigError
 
 
@@ -72,7 +73,7 @@ def explain(
         >>> print(explain(GRU(3, 5)).recurrence)
         full mixing
     """
-    ready = wrap(cell)
+    ready = with_real_states(wrap(cell))
     constants = constants or {}
     x = _input(ready, inputs, constants)
     try:

@@ -11,6 +11,7 @@ from unrolled.backends import Call, Result, choose
 from unrolled.backends.tracing import is_traced, opaque, own
 from unrolled.cell import Cell, State, wrap
 from unrolled.compiled import is_apart, run_programs
+from unrolled.complex_states import RealStates, with_real_states
 from unrolled.errors import ShapeError
 
 
@@ -137,11 +138,17 @@ def _unroll(
         )
     if resets is not None and lengths is not None:
         resets = resets & ~padding(lengths, time)
+    before = tuple(start.values()) if state is None else _ordered(cell, state, batch)
+    first, ours = tuple(start.values()), cell
+    if backend != "eager":
+        ours = with_real_states(cell, start)
+    if isinstance(ours, RealStates):
+        first, before = ours.as_real(first), ours.as_real(before)
     xs = cell.draw(xs)
     call = Call(
         xs=xs,
-        state=tuple(start.values()) if state is None else _ordered(cell, state, batch),
-        start=tuple(start.values()),
+        state=before,
+        start=first,
         constants=constants or {},
         lengths=lengths,
         resets=resets,
@@ -151,14 +158,18 @@ def _unroll(
     )
     if is_apart() and backend == "auto":
         backend = "eager"  # this runs in a step that is being captured: its loop is part of it
-    result = choose(backend)(cell, call)
+    result = choose(backend)(ours, call)
     # In this order: to look at lengths is to wait for their device.
     if torch.is_grad_enabled() and not result.ys.requires_grad and _has_no_step(call):
         result = _tied(result, (xs, *call.state, *call.constants.values(), *cell.parameters()))
-    last = dict(zip(cell.states, result.state, strict=True))
-    if result.states is None:
-        return result.ys, last
-    return result.ys, last, dict(zip(cell.states, result.states, strict=True))
+    last, states = result.state, result.states
+    if isinstance(ours, RealStates):
+        last = ours.as_complex(last)
+        states = None if states is None else ours.as_complex(states)
+    named = dict(zip(cell.states, last, strict=True))
+    if states is None:
+        return result.ys, named
+    return result.ys, named, dict(zip(cell.states, states, strict=True))
 
 
 def checked_lengths(

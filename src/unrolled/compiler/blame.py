@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import operator
 import sys
 import traceback
 from collections.abc import Iterator
@@ -125,3 +126,10 @@ def unsupported(cell: str, node: Node, why: str) -> CaptureError:
     return _error(
         cell, f"it has the operation {name} in the loop: {why}", node.meta.get(PLACE), OTHER
     )
+
+
+def operation_name(node: Node) -> str:
+    """Name the operation of a node; of a piece of a result, what gave that."""
+    if node.target is operator.getitem:
+        return operation_name(node.all_input_nodes[0])
+    return getattr(node.target, "__name__", str(node.target)).partition(".")[0]

@@ -1,7 +1,6 @@
 """`capture`: Cell -> Step, by running it once, or the CaptureError that says why not."""
 
 import logging
-import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -10,23 +9,21 @@ from io import StringIO
 from typing import Any
 
 import torch
-from torch import Tag, Tensor, nn
+from torch import Tag, Tensor
 from torch.func import functional_call
-from torch.fx import Graph, Interpreter, Node
+from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves
 
 from unrolled.cell import Cell
-from unrolled.compiler.blame import FUNCTION, failed, refused
+from unrolled.compiler.blame import FUNCTION, failed, operation_name, refused
 from unrolled.compiler.functions import Functions
 from unrolled.compiler.parts import DRAWS, Attends, Drawn
 from unrolled.compiler.recorder import Recorder
 from unrolled.compiler.step import Step, batch_axis, features, reached
 from unrolled.compiler.structure import skeleton, structure
+from unrolled.compiler.trial import is_close, refuse_mixing
 
 BATCH = 3  # rows to trace with: 1 would become a constant
-NEAR = 1e-2  # of each other are results that are the same, or
-UNITS = 64  # in the last place of what is less exact
-PUSH = 8.0  # how far one row is moved to see whether another follows
 
 aten = torch.ops.aten
 READS_VALUE = (aten.item.default, aten._local_scalar_dense.default)
@@ -78,12 +75,12 @@ def capture(
     step = _step(cell, trace, tuple(constants))
     _refuse_what_no_graph_shows(cell, trace)
     try:
-        found = _refuse_mixing(cell, trace)
+        found = refuse_mixing(cell, trace.graph, trace.given, trace.numbers)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:  # it ran without numbers
         raise failed(cell, error) from error
     for what, use in trace.written:
         raise refused(cell, f"it changes its {what}", None, use)
-    if not all(map(_is_close, found, expected)):
+    if not all(map(is_close, found, expected)):
         raise refused(cell, "it does not give the same every time", None, "operations of PyTorch")
     return step
 
@@ -110,10 +107,13 @@ def _samples(
     drawn = [
         (dtype, 0.2 + 0.6 * torch.rand(BATCH, *size, generator=random)) for dtype, size in sizes
     ]
-    return tuple(
-        (value > 0.5 if dtype == torch.bool else value).to(x.device, dtype)
-        for dtype, value in drawn
-    )
+    return tuple(_of_kind(value, dtype).to(x.device, dtype) for dtype, value in drawn)
+
+
+def _of_kind(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype == torch.bool:
+        return value > 0.5
+    return torch.complex(value, 1 - value) if dtype.is_complex else value
 
 
 def _run(
@@ -229,10 +229,10 @@ def _refuse_what_no_graph_shows(cell: Cell, trace: _Trace) -> None:
     """Raise for numbers from outside, numbers that leave, and gradients of one's own."""
     for node in trace.graph.nodes:
         if node.target in DRAWS and batch_axis(node) is None:
-            what = f"it draws random numbers that all rows share ({_name(node)})"
+            what = f"it draws random numbers that all rows share ({operation_name(node)})"
             raise refused(cell, what, node, "numbers for each row, (batch, ...)")
         if node.target not in DRAWS and Tag.nondeterministic_seeded in _tags(node):
-            what = f"it draws random numbers ({_name(node)})"
+            what = f"it draws random numbers ({operation_name(node)})"
             raise refused(cell, what, node, "rand, randn, bernoulli or dropout")
         if node.target in READS_VALUE:
             what = "it reads a number out of a tensor"
@@ -242,74 +242,5 @@ def _refuse_what_no_graph_shows(cell: Cell, trace: _Trace) -> None:
             raise refused(cell, what, node, "operations and .detach()")
 
 
-def _refuse_mixing(cell: Cell, trace: _Trace) -> Sequence[Tensor]:
-    """Move one row of everything up and down: no value of another row may follow.
-
-    Returns:
-        The results where nothing is moved.
-    """
-    trace.graph.eliminate_dead_code()
-    values = _Values(trace.graph)
-    whole, found = values.of(trace.numbers)
-    for push in (PUSH, -PUSH):
-        moved = {node: trace.numbers[node].clone() for node in trace.given}
-        for tensor in moved.values():
-            if tensor.is_floating_point():
-                tensor[0] += push
-            elif tensor.dtype == torch.bool:
-                tensor[0] ^= True
-        for node, value in values.of(trace.numbers | moved)[0].items():
-            if not torch.equal(_others(node, value), _others(node, whole[node])):
-                raise refused(
-                    cell,
-                    f"it mixes the rows of a batch ({_name(node)})",
-                    node,
-                    "operations over features only, such as layer_norm for batch_norm",
-                )
-    return found
-
-
-def _is_close(found: Tensor, expected: object) -> bool:
-    if not isinstance(expected, Tensor):
-        return False
-    units = UNITS * torch.finfo(found.dtype).eps if found.is_floating_point() else 0.0
-    near = max(NEAR, units)
-    return torch.allclose(found, expected.to(found), near, near, equal_nan=True)
-
-
-class _Values(Interpreter):
-    """Runs a graph and keeps the value of every node."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(nn.Module(), graph=graph)
-        self.inputs = [node for node in graph.nodes if node.op == "placeholder"]
-
-    def of(self, numbers: Mapping[Node, Tensor]) -> tuple[dict[Node, Tensor], Sequence[Tensor]]:
-        """Give every value, and the results."""
-        self.found: dict[Node, Tensor] = {}
-        with torch.no_grad(), Drawn():
-            results = self.run(*(numbers[node] for node in self.inputs))
-        return self.found, results
-
-    def run_node(self, n: Node) -> object:
-        result = super().run_node(n)
-        if isinstance(result, Tensor) and n.op == "call_function":
-            self.found[n] = result
-        return result
-
-
-def _others(node: Node, value: Tensor) -> Tensor:
-    """Give all rows but the first, all of a value that has no rows; NaN made comparable."""
-    axis = batch_axis(node)
-    rest = value if axis is None else value.narrow(axis, 1, value.shape[axis] - 1)
-    return rest.nan_to_num() if rest.is_floating_point() else rest
-
-
 def _tags(node: Node) -> Sequence[Tag]:
     return getattr(node.target, "tags", ())
-
-
-def _name(node: Node) -> str:
-    if node.target is operator.getitem:
-        return _name(node.all_input_nodes[0])
-    return getattr(node.target, "__name__", str(node.target)).partition(".")[0]

@@ -18,10 +18,12 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
-from unrolled.compiler.aliases import Aliases, is_write, sizes
+from unrolled.compiler.aliases import Aliases, is_write
 from unrolled.compiler.blame import FUNCTION, PLACE, Unrecordable, here
+from unrolled.compiler.complex import Pairs
 from unrolled.compiler.parts import AT_ONCE, PARTS, refuse_places
 from unrolled.compiler.step import spread, upstream
+from unrolled.compiler.usual import usual_shape
 from unrolled.ir.surrogate import surrogate
 
 aten = torch.ops.aten
@@ -46,14 +48,6 @@ WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where th
         DETACH,
     }
 )
-POINTWISE = frozenset(
-    {
-        *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.neg.default),
-        *(aten.sigmoid.default, aten.tanh.default, aten.relu.default, aten.exp.default),
-        *(aten.softplus.default, aten.softmax.int),
-    }
-)
-TENSOR_OR_NUMBER = (Tensor, int, float)
 Number = SymInt | SymFloat | SymBool
 NUMBERS = (SymInt, SymFloat, SymBool)
 
@@ -63,33 +57,6 @@ def _parts() -> Mapping[object, Callable[..., object]]:
     """Give how operations are put together of others, for those that a graph does not have."""
     table = {**_core_aten_decompositions_post_autograd(), **AT_ONCE}
     return {target: parts for target, parts in table.items() if target not in WHOLE}
-
-
-def _shape(func: OpOverload, args: Any, kwargs: Any) -> Sequence[Any] | None:
-    """Give the shape of a usual result, which PyTorch takes a while to find out; None of others."""
-    if func is aten.linear.default:
-        return (*args[0].shape[:-1], args[1].shape[0])
-    if func is aten.layer_norm.default:
-        return args[0].shape
-    if func not in POINTWISE or kwargs or not all(isinstance(a, TENSOR_OR_NUMBER) for a in args):
-        return None
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    alike = len({a.dtype for a in tensors}) == 1 and tensors[0].is_floating_point()
-    usual = alike and all(a.dim() and a.is_contiguous() for a in tensors)
-    return _broadcast(tensors) if usual else None
-
-
-def _broadcast(tensors: Sequence[Tensor]) -> Sequence[Any] | None:
-    """Spread shapes over each other; None where it takes more than a look."""
-    rank = max(a.dim() for a in tensors)
-    shape: list[Any] = [1] * rank
-    for tensor in tensors:
-        for place, size in enumerate(tensor.shape, rank - tensor.dim()):
-            one, two = sizes((size, shape[place]))
-            if 1 not in (one, two) and one != two:
-                return None
-            shape[place] = shape[place] if one == 1 else size
-    return shape
 
 
 @contextmanager
@@ -132,6 +99,7 @@ class Recorder(TorchDispatchMode):
         self.constants: dict[Node, Tensor] = {}
         self.numbers: dict[object, Node] = {}  # by the expression
         self.aliases = Aliases(self)
+        self.pairs = Pairs(self)
         self.last: Node | None = None  # of the placeholders
         self.batch: Any = None
         self.place: tuple[str, int] | None = None  # of what is taken apart
@@ -160,8 +128,10 @@ class Recorder(TorchDispatchMode):
             self.numbers[self.batch.node.expr] = size
         return found
 
-    def _empty(self, shape: Sequence[Any], like: Tensor) -> FakeTensor:
-        empty = torch.empty(shape, dtype=like.dtype, device="meta")
+    def _empty(
+        self, shape: Sequence[Any], like: Tensor, dtype: torch.dtype | None = None
+    ) -> FakeTensor:
+        empty = torch.empty(shape, dtype=dtype or like.dtype, device="meta")
         return FakeTensor(self.fake, empty, like.device)
 
     def __torch_dispatch__(
@@ -170,6 +140,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a question, such as after the device
             return func(*args, **kwargs)
+        if self.pairs.concern(func, args, kwargs):
+            return self.pairs.run(func, args, kwargs)
         if func not in WHOLE:
             parts = _parts().get(func) or (func.decompose if func._can_decompose() else None)
             if parts is not None:
@@ -195,7 +167,7 @@ class Recorder(TorchDispatchMode):
 
     def _recorded(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
         """Run an operation on tensors without numbers, and write it down."""
-        shape = _shape(func, args, kwargs)
+        shape = usual_shape(func, args, kwargs)
         if shape is not None:
             result = self._empty(shape, next(a for a in args if isinstance(a, Tensor)))
         else:
@@ -289,8 +261,25 @@ class Recorder(TorchDispatchMode):
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), operands.__getitem__)
         return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
+    def real_parts(self, given: Tensor) -> Tensor:
+        """Record a view of complex numbers that the step is given, as it is."""
+        found = self._empty((*given.shape, 2), given, given.dtype.to_real())
+        self._known(
+            found, self._node(aten.view_as_real.default, (self.nodes[id(given)],), {}, found)
+        )
+        return found
+
+    def complex_like(self, real: Tensor) -> FakeTensor:
+        """Give a complex tensor of the shape of a real one; no node has it."""
+        found = self._empty(real.shape, real, real.dtype.to_complex())
+        self.known.append(found)
+        return found
+
     def node(self, tensor: Tensor) -> Node:
         """Give the node whose value a tensor has now."""
+        if tensor.is_complex():
+            parts = tuple(map(self.node, self.pairs.whole(self._fake(tensor))))
+            return self._node(aten.complex.default, parts, {}, tensor)
         return self._argument(self.aliases.now(self._fake(tensor)))
 
     def is_written(self, given: Tensor) -> bool:

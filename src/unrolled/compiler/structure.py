@@ -251,7 +251,7 @@ def skeleton(cell: Cell) -> Cell:
     for part in cell.modules():
         for tensor in part._parameters.values():
             if tensor is not None:
-                memo[id(tensor)] = nn.Parameter(_like(tensor, random), tensor.is_floating_point())
+                memo[id(tensor)] = nn.Parameter(_like(tensor, random), _has_slope(tensor))
         for tensor in part._buffers.values():
             if tensor is not None:
                 memo[id(tensor)] = _like(tensor, random)
@@ -263,8 +263,15 @@ def skeleton(cell: Cell) -> Cell:
         ) from error
 
 
+def _has_slope(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def _like(tensor: Tensor, random: torch.Generator) -> Tensor:
     """Give a tensor of the same shape, type and device; a tracer may have hidden the numbers."""
+    if tensor.is_complex():
+        view = torch.view_as_real(tensor.detach())
+        return torch.view_as_complex(_like(view, random))
     if tensor.is_floating_point():
         numbers = 0.2 + 0.6 * torch.rand(tensor.shape, generator=random, dtype=torch.float64)
         return numbers.to(tensor.device, tensor.dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unrolled.compiler.parts.places import MOST_PLACES
 from unrolled.compiler.parts.table import Parts
 
 aten = torch.ops.aten
@@ -37,8 +38,10 @@ def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
 
 def _index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Put runs of numbers that lie side by side one behind the other."""
-    if index.dim() != 1 or not _is_known(index):
+    if index.dim() != 1 or index.dtype == torch.bool:
         return NotImplemented
+    if not _is_known(index):
+        return _picked(x, dim, index)
     places = [place % x.shape[dim] for place in index.tolist()]
     runs: list[list[int]] = []
     for place in places:
@@ -57,6 +60,15 @@ def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
         return NotImplemented
     index = indices[used[0]]
     return _index_select(x, used[0], index) if isinstance(index, Tensor) else NotImplemented
+
+
+def _picked(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Compare with all places: the index is a buffer, whose numbers may change."""
+    size = x.shape[dim]
+    if not isinstance(index.shape[0], int) or size * index.shape[0] > MOST_PLACES:
+        return NotImplemented
+    here = (index % size).unsqueeze(1) == torch.arange(size, device=index.device)
+    return torch.where(here, x.movedim(dim, -1).unsqueeze(-2), 0.0).sum(-1).movedim(-1, dim)
 
 
 def _index_put(

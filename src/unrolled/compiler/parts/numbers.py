@@ -82,7 +82,7 @@ def _power(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x == 0, of_zero, power)
 
 
-def _hypot(x: Tensor, y: Tensor) -> Tensor:
+def hypotenuse(x: Tensor, y: Tensor) -> Tensor:
     """The larger times the root of a sum that is 1 to 2: no square overflows."""
     large, small = torch.maximum(x.abs(), y.abs()), torch.minimum(x.abs(), y.abs())
     ratio = small / torch.where((large == 0) | (large == math.inf), 1.0, large)
@@ -166,7 +166,7 @@ NUMBERS: dict[object, Parts] = {
     aten.signbit.default: _is_negative,
     aten.copysign.Tensor: _copysign,
     aten.pow.Tensor_Tensor: _power,
-    aten.hypot.default: _hypot,
+    aten.hypot.default: hypotenuse,
     aten.tan.default: lambda x: x.sin() / x.cos(),
     aten.asin.default: _asin,
     aten.acos.default: _acos,

@@ -17,8 +17,11 @@ aten = torch.ops.aten
 MOST_SORTED = 16
 """Numbers that are put in order, at most: one after the other is found, among all."""
 
-MOST_PLACES = 1 << 14
+MOST_PLACES = 1 << 16
 """Numbers that places are compared with, in all."""
+
+MOST_WORDS = 1 << 12
+"""Rows of a matrix that is multiplied so that one of them is looked up."""
 
 
 def _places(x: Tensor, dim: int) -> Tensor:
@@ -95,7 +98,7 @@ def _embedding(
     weight: Tensor, index: Tensor, padding: Any = -1, scaled: bool = False, sparse: bool = False
 ) -> Tensor:
     """Multiply by a row of zeros with a one: for a few words, as fast as a look."""
-    if padding != -1 or scaled or weight.shape[0] > MOST_PLACES:
+    if padding != -1 or scaled or weight.shape[0] > MOST_WORDS:
         return NotImplemented
     return _one_hot(index, weight.shape[0]).to(weight.dtype) @ weight
 
