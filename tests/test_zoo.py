@@ -126,7 +126,10 @@ def test_law_of_a_variant(variant: str, law: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_says_where_it_comes_from(cell: str) -> None:
     docstring = " ".join((CELLS[cell].__doc__ or "").split())
-    assert any(mark in docstring for mark in ("arXiv:", "doi:", "https://proceedings.mlr.press/"))
+    assert any(
+        mark in docstring
+        for mark in ("arXiv:", "doi:", "https://proceedings.mlr.press/", "https://papers.nips.cc/")
+    )
     assert "Departs from the paper" in docstring
 
 
@@ -223,6 +226,7 @@ ELSEWHERE = {  # the biases and numbers that start at another number
 }
 DRAWN = {  # what starts at numbers of many kinds: drawn at random, or spread out
     "IndRNN": {"u"},
+    "ExpRNN": {"c"},
     "LayerNormLSTM": {"b"},
     "UnICORNN": {"u", "c"},
     "SRU": {"v_f", "v_r"},

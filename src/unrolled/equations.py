@@ -19,6 +19,12 @@ ALONE = re.compile(r"(?! )((for .*:| *\w+ *=.*)\n+)* *\w+' *=")  # no text behin
 FOR = re.compile(r"(\s*)for (\w+) = (\w+) \.\. (\w+):$")
 TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?)|([^\W\d]\w*'?)|(\S))")
 
+
+def _softmax(a: Array) -> Array:
+    powers = np.exp(a - a.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
 FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments, what it computes
     "sigmoid": (1, lambda a: 0.5 + 0.5 * np.tanh(0.5 * a)),
     "tanh": (1, np.tanh),
@@ -35,6 +41,9 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {  # name -> arguments,
     "abs": (1, np.abs),
     "floor": (1, np.floor),
     "round": (1, np.round),
+    "sign": (1, np.sign),
+    "cumax": (1, lambda a: np.cumsum(_softmax(a), -1)),
+    "spread": (2, lambda a, count: np.repeat(a, int(count), -1)),
     "layernorm": (
         1,
         lambda a: (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5),

@@ -7,6 +7,7 @@ cells, such as ``Zoneout(LSTM(inputs, hidden), c=0.5)``.
 from unrolled.cell import Cell, CellFactory
 from unrolled.zoo.antisymmetric import AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN
 from unrolled.zoo.clockwork import ClockworkRNN
+from unrolled.zoo.continuous import CfC
 from unrolled.zoo.delta_rule import DeltaNet, GatedDeltaNet
 from unrolled.zoo.elman import Elman
 from unrolled.zoo.fast import FastGRNN, FastRNN
@@ -14,8 +15,9 @@ from unrolled.zoo.gru import GRU, GRUv3, LiGRU
 from unrolled.zoo.highway import RHN
 from unrolled.zoo.independent import BRC, NBRC, IndRNN
 from unrolled.zoo.leaky import SCRN, MiRU1, MiRU2
+from unrolled.zoo.legendre import LMU
 from unrolled.zoo.light import ATR, CFN, LightRU, MinimalRNN
-from unrolled.zoo.linear_attention import GLA, RetNet
+from unrolled.zoo.linear_attention import GLA, HGRN2, RetNet
 from unrolled.zoo.linear_recurrence import HGRN, LRU, RGLRU
 from unrolled.zoo.lstm import LSTM, LSTMP
 from unrolled.zoo.lstm_gates import WMCLSTM, LayerNormLSTM, MogrifierLSTM
@@ -24,6 +26,8 @@ from unrolled.zoo.mgu import MGU, MGU1, MGU2, MGU3
 from unrolled.zoo.min_gru import MinGRU, MinLSTM
 from unrolled.zoo.multiplicative import MultiplicativeLSTM, MultiplicativeRNN
 from unrolled.zoo.mut import MUT1, MUT2, MUT3
+from unrolled.zoo.ordered import ONLSTM
+from unrolled.zoo.orthogonal import ExpRNN
 from unrolled.zoo.oscillators import LEM, CoRNN, UnICORNN
 from unrolled.zoo.para_rnn import ParaGRU, ParaLSTM
 from unrolled.zoo.quasi_recurrent import QRNN, SRU, SRU2017
@@ -61,9 +65,13 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (ClockworkRNN,),
     (MultiplicativeRNN, MultiplicativeLSTM),
     (NAS,),
+    (ONLSTM,),
     (WMCLSTM, MogrifierLSTM, LayerNormLSTM),
     (AntisymmetricRNN, GatedAntisymmetricRNN, LipschitzRNN),
+    (ExpRNN,),
     (CoRNN, UnICORNN, LEM),
+    (CfC,),
+    (LMU,),
     (TRNN, TGRU, TLSTM),
     (QRNN, SRU2017, SRU),
     (MinGRU, MinLSTM),
@@ -71,7 +79,7 @@ FAMILIES: tuple[tuple[CellFactory, ...], ...] = (
     (LRU, RGLRU, HGRN),
     (S6,),
     (RWKV4,),
-    (RetNet, GLA),
+    (RetNet, GLA, HGRN2),
     (DeltaNet, GatedDeltaNet),
     (MatrixLSTM, ScalarLSTM),
 )
@@ -137,15 +145,19 @@ __all__ = [
     "MultiplicativeRNN",
     "MultiplicativeLSTM",
     "NAS",
+    "ONLSTM",
     "WMCLSTM",
     "MogrifierLSTM",
     "LayerNormLSTM",
     "AntisymmetricRNN",
     "GatedAntisymmetricRNN",
     "LipschitzRNN",
+    "ExpRNN",
     "CoRNN",
     "UnICORNN",
     "LEM",
+    "CfC",
+    "LMU",
     "TRNN",
     "TGRU",
     "TLSTM",
@@ -163,6 +175,7 @@ __all__ = [
     "RWKV4",
     "RetNet",
     "GLA",
+    "HGRN2",
     "DeltaNet",
     "GatedDeltaNet",
     "MatrixLSTM",
