@@ -13,7 +13,8 @@ class ExpRNN(Cell):
     """Exponential RNN: an orthogonal matrix, as the exponential of a skew one.
 
         a  = W x + U h
-        h' = sign(a) * relu(abs(a) + c)
+        s  = relu(abs(a) + c)
+        h' = sign(a) * s
 
     x (batch, inputs); h, which is also the output, (batch, hidden). U is a fixed orthogonal matrix
     times exp(A - A^T), so that gradients of any A keep it orthogonal; what follows is modReLU.
