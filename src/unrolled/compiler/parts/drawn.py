@@ -4,7 +4,6 @@ Those read nothing of a state: they are drawn before the loop, for all steps and
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -98,21 +97,25 @@ DRAWN: dict[object, Parts] = {
 
 
 class Drawn(TorchDispatchMode):
-    """Draws as a graph does, the same numbers every time; torch's generator stays as it is."""
+    """Draws as a graph does, the same numbers every time, from a generator of its own."""
 
-    def __enter__(self) -> "Drawn":
-        self.left = ExitStack()
-        self.left.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(0)
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self.left.close()
+    def __init__(self) -> None:
+        super().__init__()
+        self.generators: dict[torch.device, torch.Generator] = {}
 
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        found = DRAWN[func](*args, **kwargs) if func in DRAWN else NotImplemented
-        return func(*args, **kwargs) if found is NotImplemented else found
+        if func in DRAWS:
+            device = torch.device(kwargs.get("device") or "cpu")
+            if device not in self.generators:
+                self.generators[device] = torch.Generator(device).manual_seed(0)
+            draw = func.overloadpacket.generator
+            return draw(*args, generator=self.generators[device], **kwargs)
+        if func in DRAWN:
+            with self:
+                found = DRAWN[func](*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        return func(*args, **kwargs)
