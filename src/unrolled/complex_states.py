@@ -1,6 +1,6 @@
 """Cells with complex states, as cells whose states are pairs of numbers; kernels carry those."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -55,15 +55,15 @@ class RealStates(Cell):
 
 
 def _complex(state: Tensor) -> Tensor:
-    return state if state.is_complex() else state.to(state.dtype.to_complex())
+    return state.resolve_conj() if state.is_complex() else state.to(state.dtype.to_complex())
 
 
-def with_real_states(cell: Cell, state: Mapping[str, Tensor] | None = None) -> Cell:
+def with_real_states(cell: Cell, *states: Iterable[Tensor]) -> Cell:
     """Give a cell whose states are real; one that has no others is given back.
 
     Args:
         cell: the cell.
-        state: a state before the first step, if there is one already.
+        states: states before the first step, if there are any; by default the initial one.
 
     Example:
         >>> class Turns(Cell):
@@ -77,8 +77,9 @@ def with_real_states(cell: Cell, state: Mapping[str, Tensor] | None = None) -> C
         >>> with_real_states(Turns()).states
         {'z': (4, 2)}
     """
-    first = cell.initial_state(1) if state is None else state
-    names = [name for name, value in first.items() if value.is_complex()]
+    known = [tuple(state) for state in states] or [tuple(cell.initial_state(1).values())]
+    pairs = zip(cell.states, zip(*known, strict=True), strict=True)
+    names = [name for name, values in pairs if any(value.is_complex() for value in values)]
     return _named(type(cell))(cell, names) if names else cell
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cell import Cell, wrap
-from unrolled.compiler import Compiled, compile_cell
+from unrolled.compiler import Compiled, compile_cell, run_apart
 from unrolled.compiler.classify import Recurrence, classify
 from unrolled.complex_states import with_real_states
 from unrolled.errors import CaptureError, ConfigError
@@ -77,7 +77,7 @@ def explain(
     constants = constants or {}
     x = _input(ready, inputs, constants)
     try:
-        compiled = compile_cell(ready, x, constants=constants)
+        compiled = run_apart(lambda: compile_cell(ready, x, constants=constants))
         return Explanation(type(ready).__name__, compiled, None)
     except CaptureError as error:
         return Explanation(type(ready).__name__, None, str(error))

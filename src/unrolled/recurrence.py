@@ -141,7 +141,7 @@ def _unroll(
     before = tuple(start.values()) if state is None else _ordered(cell, state, batch)
     first, ours = tuple(start.values()), cell
     if backend != "eager":
-        ours = with_real_states(cell, start)
+        ours = with_real_states(cell, first, before)
     if isinstance(ours, RealStates):
         first, before = ours.as_real(first), ours.as_real(before)
     xs = cell.draw(xs)

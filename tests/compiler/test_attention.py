@@ -62,6 +62,15 @@ def test_it_is_compiled(name: str, frozen: bool) -> None:
     torch.testing.assert_close(*found)
 
 
+def test_the_weights_that_it_gives_are_those_that_it_used() -> None:
+    cell = Reads({"dropout": 0.5}, {"average_attn_weights": False})
+    xs, memory, found = torch.zeros(2, 3, 6), torch.randn(3, 3, 6), []
+    for backend in ("llvm", "interpreter"):
+        torch.manual_seed(2)
+        found.append(unroll(cell, xs, backend=backend, constants={"memory": memory})[0])
+    torch.testing.assert_close(*found)
+
+
 def test_what_it_has_besides_is_refused() -> None:
     cell, zeros = Reads({"add_bias_kv": True}, {}), torch.zeros(2, 6)
     with pytest.raises(CaptureError):

@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, Function] = {  # of a complex state (batch, 4)
     "sub": lambda z: (1 - z) - z.real - (z.imag - z),
     "scaled sum": lambda z: torch.add(z, z.real, alpha=3) - torch.sub(z, z * z, alpha=2),
     "divide": lambda z: z / (z + 3) + z / (1.5 + z.real**2) + 1 / (z + 4j) + z / 2,
-    "powers": lambda z: z**3 + z.square(),
+    "powers": lambda z: z**3 + z.square() + z**2.0 + z * 0j,
     "size": lambda z: z * z.abs() + z.abs() ** 2,
     "angle": lambda z: z.angle() + z.log().imag,
     "sign": lambda z: torch.sgn(z),
@@ -101,7 +101,7 @@ class Turns(Cell):
 
 def run(cell: Cell, xs: Tensor, backend: str, **options: object) -> tuple[Tensor, ...]:
     ys, last, *states = unroll(cell, xs, backend=backend, **options)  # pyright: ignore
-    total = ys.sin().sum() + torch.view_as_real(last["z"]).square().sum()
+    total = ys.sin().sum() + torch.view_as_real(last["z"].resolve_conj()).square().sum()
     found = torch.autograd.grad(total, [xs, *cell.parameters()], allow_unused=True)
     return ys, last["z"], *[state["z"] for state in states], *found
 
@@ -159,6 +159,55 @@ class Over(nn.Module):
 
     def forward(self, xs: Tensor) -> Tensor:
         return unroll(self.cell, xs, backend="llvm")[0]
+
+
+def test_a_state_may_come_out_of_a_conjugate(xs: Tensor) -> None:
+    cell = Turns(FUNCTIONS["conjugate"])
+    first = {"z": torch.randn(4, 4, dtype=torch.complex128).conj()}
+
+    class Last(Turns):
+        def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+            y, z = super().forward(x, z)
+            return y, z.conj()
+
+    for own in (cell, Last(FUNCTIONS["turned"])):
+        found = [run(own, xs, b, state=first) for b in ("llvm", "auto", "torch", "eager")]
+        for other in found[1:]:
+            torch.testing.assert_close(found[0], other)
+
+
+def test_what_pytorch_does_with_complex_parameters_is_left_to_it() -> None:
+    class Flows(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=4)
+            self.A = nn.Parameter(torch.randn(4, 4, dtype=torch.complex128) * 0.1)
+            self.W = nn.Linear(3, 4).double()
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            flow = torch.linalg.matrix_exp(self.A)
+            h = torch.tanh(h @ flow.real + self.W(x) * torch.linalg.inv(flow).abs().sum())
+            return h, h
+
+    cell, xs = Flows(), torch.randn(3, 2, 3, dtype=torch.float64)
+    found = []
+    for backend in ("llvm", "eager"):
+        ys, _ = unroll(cell, xs, backend=backend)
+        found.append((ys, *torch.autograd.grad(ys.sum(), list(cell.parameters()))))
+    torch.testing.assert_close(*found)
+
+
+def test_a_state_that_becomes_complex_is_named() -> None:
+    class Becomes(Cell):
+        def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+            z = 0.5j * z + x
+            return z.real, z
+
+    with pytest.raises(CaptureError, match="its state z becomes complex\nUse an initial_state"):
+        unroll(Becomes(z=3), torch.zeros(4, 2, 3), backend="llvm")
+    first = {"z": torch.randn(2, 3, dtype=torch.complex64)}
+    xs = torch.randn(4, 2, 3)
+    found = [unroll(Becomes(z=3), xs, first, backend=b) for b in ("llvm", "eager")]
+    torch.testing.assert_close(*found)
 
 
 def test_inputs_and_outputs_may_be_complex() -> None:

@@ -90,6 +90,36 @@ class Clip(Function):
         return gradient.clamp(-1, 1)
 
 
+class Window(Function):
+    """A clipped gradient, and none at all far away."""
+
+    @staticmethod
+    def forward(ctx: Context, v: Tensor) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(v)
+        return (v > 0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx: Context, gradient: Tensor) -> Tensor:  # pyright: ignore
+        (v,) = ctx.saved_tensors
+        return gradient.clamp(-1, 1) * (v.abs() < 5)
+
+
+class Tanh(Function):
+    """Saves what it gives, and has a default."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, scale: float = 1.0) -> Tensor:  # pyright: ignore
+        y = torch.tanh(x * scale)
+        ctx.save_for_backward(y)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore
+        (y,) = ctx.saved_tensors
+        return gradient * (1 - y * y) * ctx.scale, None
+
+
 class Map(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, weight: Tensor) -> Tensor:  # pyright: ignore
@@ -136,6 +166,7 @@ SCALING: dict[str, Callable[[Tensor], Tensor]] = {
     "two-of-two": _both,
     "one-behind-the-other": lambda v: Spike.apply(Spike.apply(v) * v - 0.2),
     "without-gradients": _aside,
+    "saves-its-result": lambda v: Tanh.apply(Tanh.apply(v), 0.5),
 }
 
 
@@ -154,9 +185,10 @@ def test_a_function_that_scales_has_its_gradient_in_the_loop(name: str, backend:
     torch.testing.assert_close(gradients(cell, xs, backend), gradients(cell, xs, "eager"))
 
 
+@pytest.mark.parametrize("fire", [Spike.apply, Tanh.apply], ids=["spike", "saves-its-result"])
 @pytest.mark.parametrize("backend", ["interpreter", "llvm"])
-def test_its_gradient_has_a_gradient(backend: str) -> None:
-    cell = Neuron(Spike.apply).double()
+def test_its_gradient_has_a_gradient(backend: str, fire: Callable[[Tensor], Tensor]) -> None:
+    cell = Neuron(fire).double()
     xs = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
     found = []
     for way in (backend, "eager"):
@@ -184,7 +216,13 @@ class Weighs(Neuron):
 
 
 @pytest.mark.parametrize(
-    ("cell", "name"), [(Neuron(Clip.apply), "Clip"), (Weighs(), "Map")], ids=["clip", "map"]
+    ("cell", "name"),
+    [
+        (Neuron(Clip.apply), "Clip"),
+        (Weighs(), "Map"),
+        (Neuron(lambda v: Window.apply(v - 15.0)), "Window"),  # nothing near the state
+    ],
+    ids=["clip", "map", "far"],
 )
 def test_a_function_that_does_more_is_refused(cell: Cell, name: str) -> None:
     with pytest.raises(CaptureError, match=f"the backward of {name} does more than scale"):

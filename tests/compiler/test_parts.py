@@ -178,11 +178,15 @@ PLACES: dict[str, Function] = {
     "median of five": lambda h: h * h[:, :5].median(-1).values[:, None],
     "embedding": lambda h: functional.embedding(h.argmax(-1), EIGHT.to(h)),
     "one_hot": lambda h: h * functional.one_hot(h.argmax(-1), 8),
+    "words": lambda h: functional.embedding((h + EIGHT[1].to(h)).topk(2)[1], EIGHT.to(h)).sum(1),
+    "order of orders": lambda h: h * h.argsort(-1).argsort(-1) + h.argsort(-1).topk(3)[0][:, 2:],
+    "gather of truths": lambda h: h * (h > 0).gather(1, h.argsort(-1)),
+    "count of truths": lambda h: h * (h > 0).cumsum(-1),
     "gather": lambda h: h.gather(1, h.argsort(-1)[:, :3]).repeat(1, 3)[:, :8],
     "scatter": lambda h: h.scatter(1, h.argmax(-1, keepdim=True), 0.5),
     "scatter of others": lambda h: h.scatter(1, h.topk(2).indices, h[:, 5:7]),
     "scatter_add": lambda h: h.scatter_add(1, h.argsort(-1)[:, 2:4] // 2, h[:, :2]),
-    "cast to whole numbers": lambda h: h * (5 * h).long() + (h * 3).int() / 2,
+    "whole numbers": lambda h: h * (2 * h.argmax(-1, keepdim=True) + (h > 0).long().sum(-1, True)),
     "gumbel choice": lambda h: h * straight(h),
 }
 
@@ -252,13 +256,15 @@ def test_every_row_is_tried(used_rows: set[object]) -> None:
     ("function", "message"),
     [
         (lambda h: h.cummax(-1).indices * h, "where aten.cummax.default has found its values"),
+        (lambda h: h * (h * 200).to(torch.int8), "it makes whole numbers"),
+        (lambda h: h * h.long(), "it makes whole numbers"),
         (lambda h: h.repeat(1, 3).topk(17).values[:, :8], "has the operation aten.topk"),
         (
             lambda h: twice(functional.max_pool1d(h[:, None], 2, ceil_mode=True)),
             "has the operation aten.max_pool2d",
         ),
     ],
-    ids=["places", "sorted", "rounded up"],
+    ids=["places", "bytes", "whole", "sorted", "rounded up"],
 )
 def test_what_no_program_has_is_named(
     function: Function, message: str, monkeypatch: pytest.MonkeyPatch, drawn: Tensor
@@ -380,6 +386,19 @@ def test_what_is_cut_and_joined_within_takes_few_operations(width: int) -> None:
     torch.testing.assert_close(*ys)
     compiled = compile_cell(Turned(), torch.zeros(2, width))
     assert len(compiled.lowered.program.body) < 60
+
+
+def test_nan_is_the_largest() -> None:
+    class Orders(Cell):
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            v = h * 0 + x
+            found = [v.sort(-1).values, v.sort(-1, descending=True).values, v.topk(2).values]
+            found += [v.topk(2, largest=False).values, v.median(-1, keepdim=True).values]
+            return torch.cat(found, -1), v.nan_to_num()
+
+    xs = torch.tensor([[[1.0, math.nan, 3.0, 2.0], [4.0, math.inf, -math.inf, 0.0]]])
+    found = [unroll(Orders(h=4), xs, backend=b)[0] for b in ("llvm", "eager")]
+    torch.testing.assert_close(*found, equal_nan=True)
 
 
 class Choice(Cell):

@@ -147,7 +147,12 @@ def _traced(
             found = [recorder.node(r) if isinstance(r, Tensor) else None for r in results]
             recorder.graph.output(tuple(found))
         states = [recorder.nodes[id(state)] for state in rows[1 : 1 + len(cell.states)]]
-        with _silence(), torch.enable_grad(), recorder.shapes.error_on_new_guards():
+        with (
+            _silence(),
+            torch.enable_grad(),
+            torch._C._AutoDispatchBelowADInplaceOrView(),
+            recorder.shapes.error_on_new_guards(),
+        ):
             recorder.take_apart(states)
     except Exception as error:  # whatever torch raises says that there is no graph
         raise failed(cell, error) from error
@@ -206,7 +211,10 @@ def _step(cell: Cell, trace: _Trace, constants: Sequence[str]) -> Step:
     if batch_axis(results[0]) != 0:
         found = tuple(results[0].meta["val"].shape)
         raise refused(cell, f"its output has shape {found}", None, "an output (batch, ...)")
-    for node, size in zip(results[1:], cell.states.values(), strict=True):
+    for node, (name, size) in zip(results[1:], cell.states.items(), strict=True):
+        if node.meta["val"].is_complex():
+            what = f"its state {name} becomes complex"
+            raise refused(cell, what, None, "an initial_state that gives it as complex")
         if batch_axis(node) != 0 or tuple(node.meta["val"].shape[1:]) != size:
             found = features(node)
             raise refused(cell, f"it turns a state {size} into {found}", node, "the same shape")

@@ -17,6 +17,7 @@ from torch.autograd import function as autograd
 
 Function = type[Any]
 NEAR = 1e-4
+SIZES = (0.1, 1.0, 10.0, 100.0)  # of the numbers that it is tried with
 WIDE = 1e3  # gradients that are tried: up to so large, and as small
 
 
@@ -57,7 +58,7 @@ class Functions:
     def _try(self, function: Function, given: Sequence[Any]) -> Any:
         applied, name = _Applied(function, given), _name(function)
         try:
-            scales = applied.scales()
+            scales = all(_Applied(function, other).scales() for other in _alike(given))
         except Exception:  # it is somebody's code, on a context that is not torch's
             scales = False
         self.scales[name] = scales and self.scales.get(name, True)
@@ -101,7 +102,7 @@ class _Applied:
             drawn = signs * WIDE**sizes
             ones = self._slopes(place, torch.ones_like(result))
             others = self._slopes(place, drawn.clone())
-            for own, slope, other in zip(self.given, ones, others, strict=True):
+            for own, slope, other in zip(self.given, ones, others, strict=False):
                 if not _moves(own) or (slope is None and other is None):
                     continue
                 if slope is None or other is None:
@@ -116,16 +117,24 @@ class _Applied:
         """Give the results with their gradients."""
         if not torch.is_grad_enabled():
             return self.result
+        results = self._with_slopes(with_slope)
+        if any(saved is result for saved in self.context.to_save for result in self.results):
+            instead = dict(zip(map(id, self.results), results, strict=True))
+            self.context.to_save = [instead.get(id(t), t) for t in self.context.to_save]
+            results = self._with_slopes(with_slope)  # the slope moves as the result does
+        return tuple(results) if isinstance(self.result, tuple) else results[0]
+
+    def _with_slopes(self, with_slope: Callable[..., Tensor]) -> list[Any]:
         results = list(self.results)
         for place, result in self._moving():
             own = any(result is value for value in self.given)
             found = result.detach() if own else result
             slopes = self._slopes(place, torch.ones_like(result))
-            for value, slope in zip(self.given, slopes, strict=True):
+            for value, slope in zip(self.given, slopes, strict=False):  # None may stand behind
                 if _moves(value) and slope is not None:
                     found = with_slope(found, value, slope)
             results[place] = found
-        return tuple(results) if isinstance(self.result, tuple) else results[0]
+        return results
 
     def _moving(self) -> list[tuple[int, Tensor]]:
         """Give the results that have a gradient, with their places."""
@@ -165,6 +174,13 @@ def _instead(apply: Callable[[Function, Sequence[Any]], Any]) -> Iterator[None]:
             del parent.apply
         else:
             parent.apply = before
+
+
+def _alike(given: Sequence[Any]) -> Iterator[list[Any]]:
+    """Give arguments of other numbers: a slope may be nothing at some."""
+    yield list(given)
+    for size in SIZES:
+        yield [torch.randn_like(value) * size if _moves(value) else value for value in given]
 
 
 def _moves(value: object) -> bool:

@@ -269,6 +269,20 @@ class Recorder(TorchDispatchMode):
         )
         return found
 
+    def as_it_is(self, func: OpOverload, args: Any, kwargs: Any) -> Tensor:
+        """Record an operation on complex parameters that no table has, which gives one tensor."""
+        args, kwargs = tree_map(self._fake, (args, kwargs))
+        shapes = tree_map_only(
+            Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), (args, kwargs)
+        )
+        made = func(*shapes[0], **shapes[1])
+        if not isinstance(made, Tensor):
+            raise Unrecordable(f"it computes with complex numbers ({func.overloadpacket.__name__})")
+        found = FakeTensor(self.fake, made, self.known[0].device)
+        given, named = tree_map_only(Tensor, self.node, (args, kwargs))
+        self._known(found, self._node(func, given, named, found))
+        return found
+
     def complex_like(self, real: Tensor) -> FakeTensor:
         """Give a complex tensor of the shape of a real one; no node has it."""
         found = self._empty(real.shape, real, real.dtype.to_complex())
@@ -277,7 +291,7 @@ class Recorder(TorchDispatchMode):
 
     def node(self, tensor: Tensor) -> Node:
         """Give the node whose value a tensor has now."""
-        if tensor.is_complex():
+        if tensor.is_complex() and id(self._fake(tensor)) not in self.nodes:
             parts = tuple(map(self.node, self.pairs.whole(self._fake(tensor))))
             return self._node(aten.complex.default, parts, {}, tensor)
         return self._argument(self.aliases.now(self._fake(tensor)))
@@ -351,8 +365,8 @@ class Recorder(TorchDispatchMode):
                 raise Unrecordable("the size of a value depends on the numbers in another")
             known = {s: Proxy(self.numbers[s]) for s in expression.free_symbols}
             self.numbers[expression] = sympy_interp(PythonReferenceAnalysis, known, expression).node
-            for node in reversed(self.graph.nodes):
-                if "val" in node.meta:
-                    break
+            node = self.numbers[expression]
+            while "val" not in node.meta:
                 node.meta["val"] = value
+                node = node.prev
         return self.numbers[expression]

@@ -1,7 +1,6 @@
 """Rows of the table `LOWER` for operations that move numbers about, and what rows share."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import inf, prod
 from operator import getitem
 
@@ -77,15 +76,9 @@ def _to(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:
         return Wide(str(found), value.dims, value.axis, mask=True)
     if dtype != low.dtype and not whole:
         raise low.error(node, f"it computes in {dtype}, the cell in {low.dtype}")
-    found = Wide(low.as_rows(value), value.dims, value.axis)
-    of_whole = value.mask or not node.all_input_nodes[0].meta["val"].dtype.is_floating_point
-    return shaped(node, _towards_zero(low, found) if whole and not of_whole else found)
-
-
-def _towards_zero(low: Lowering, value: Wide) -> Wide:
-    """Leave out what is behind the point: the sign times the floor of the size."""
-    floor = low.emit(Op.FLOOR, low.emit(Op.ABS, value.name))
-    return replace(value, name=low.emit(Op.MUL, low.emit(Op.SIGN, value.name), floor))
+    if whole and node.all_input_nodes[0].meta["val"].dtype.is_floating_point:
+        raise low.error(node, f"it makes whole numbers ({dtype}) of what it computes")
+    return shaped(node, Wide(low.as_rows(value), value.dims, value.axis))
 
 
 def _same(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:

@@ -24,7 +24,8 @@ class Pair:
         if isinstance(value, Pair):
             return value
         if isinstance(value, complex):
-            return Pair(value.real or None, value.imag or None)
+            real = value.real if value.imag == 0 else value.real or None
+            return Pair(real, value.imag or None)
         return Pair(value, None)
 
     @property

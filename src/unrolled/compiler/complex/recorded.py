@@ -43,12 +43,22 @@ class Pairs:
         name = func.overloadpacket.__name__
         if is_write(func):
             raise Unrecordable(f"it writes in place to complex numbers ({name})")
+        try:
+            return self._in_parts(func, args, kwargs)
+        except Unrecordable:
+            tensors = [leaf for leaf in _leaves((args, tuple(kwargs.values()))) if _has_shape(leaf)]
+            if not all(isinstance(size, int) for tensor in tensors for size in tensor.shape):
+                raise
+            return self.recorder.as_it_is(func, args, kwargs)  # of parameters: PyTorch does it
+
+    def _in_parts(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
         rule = COMPLEX.get(func)
+        if rule is None and not func._can_decompose():
+            name = func.overloadpacket.__name__
+            raise Unrecordable(f"it computes with complex numbers ({name})")
         given, named = tree_map(self._as_pair, (args, kwargs)) if rule else (args, kwargs)
         with self.recorder:
             if rule is None:
-                if not func._can_decompose():
-                    raise Unrecordable(f"it computes with complex numbers ({name})")
                 return func.decompose(*args, **kwargs)
             found = tree_map(even, rule(*given, **named), is_leaf=is_pair)
         return tree_map(self._as_tensor, found, is_leaf=is_pair)
@@ -87,6 +97,10 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
+
+
+def _has_shape(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _is_complex(value: Any) -> bool:

@@ -80,10 +80,10 @@ def _divide(one: Any, other: Any) -> Pair:
 
 
 def _power(base: Pair, exponent: Any) -> Pair:
-    if not isinstance(exponent, int) or not 1 <= exponent <= 16:
+    if exponent != int(exponent) or not 1 <= exponent <= 16:
         raise Unrecordable(f"it takes a complex number to the power of {exponent}")
     found = base
-    for _ in range(exponent - 1):
+    for _ in range(int(exponent) - 1):
         found = times(found, base)
     return found
 

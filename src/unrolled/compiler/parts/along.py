@@ -15,6 +15,7 @@ def _scan(combine: Parts) -> Parts:
     """Combine each number with all before it: those one before, then those two before, four, ..."""
 
     def scanned(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+        x = x.long() if x.dtype == torch.bool else x
         size, step = x.shape[dim], 1
         while step < size:
             behind = combine(x.narrow(dim, step, size - step), x.narrow(dim, 0, size - step))

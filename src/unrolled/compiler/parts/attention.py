@@ -60,9 +60,8 @@ def multi_head_attention(
         scores = _masked(scores, attn_mask)
     if key_padding_mask is not None:
         scores = _masked(scores, key_padding_mask[:, None, None])
-    chances = scores.softmax(-1)
+    chances = functional.dropout(scores.softmax(-1), dropout, training)
     shown = chances.mean(1) if average_attn_weights else chances
-    chances = functional.dropout(chances, dropout, training)
     read = (chances @ v).permute(2, 0, 1, 3).flatten(2)
     return functional.linear(read, out_weight, out_bias), shown if need_weights else None
 

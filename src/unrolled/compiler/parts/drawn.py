@@ -118,4 +118,7 @@ class Drawn(TorchDispatchMode):
                 found = DRAWN[func](*args, **kwargs)
             if found is not NotImplemented:
                 return found
+        if torch.Tag.nondeterministic_seeded in func.tags:  # it is refused: nothing is to remain
+            with torch.random.fork_rng(devices=[]):
+                return func(*args, **kwargs)
         return func(*args, **kwargs)

@@ -24,6 +24,10 @@ MOST_WORDS = 1 << 12
 """Rows of a matrix that is multiplied so that one of them is looked up."""
 
 
+LEAST = -(1 << 24)
+"""Below every whole number that a loop in float32 can have."""
+
+
 def _places(x: Tensor, dim: int) -> Tensor:
     """Number what lies along a dimension."""
     behind = x.dim() - 1 - dim % x.dim()
@@ -56,22 +60,22 @@ def _smallest(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tenso
 def _topk(
     x: Tensor, count: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Find the largest, then the largest of the others, and so on."""
+    """Find the first, then the first of the others, and so on; NaN is the largest."""
     if count > MOST_SORTED:
         return NotImplemented
-    own, places = x if largest else -x, _places(x, dim)
-    left = x == x
-    left = left | ~left
+    places, least = _places(x, dim), -torch.inf if x.is_floating_point() else LEAST
+    key = x if largest else torch.where(x != x, least, -x)
+    left = (places >= 0).expand(x.shape[dim], *x.shape[dim % x.dim() + 1 :]) | (x != x)
     values: list[Tensor] = []
     found: list[Tensor] = []
     for _ in range(count):
-        value = torch.where(left, own, -torch.inf).amax(dim, True)
-        place = _first(left & ((own == value) | (own != own)), dim, True)
-        left = left & (places != place)
-        values.append(value)
+        top = torch.where(left, key, least).amax(dim, True)
+        place = _first(left & ((key == top) | (key != key)), dim, True)
+        here = places == place
+        left = left & ~here
+        values.append(torch.where(here, x, x.new_zeros(())).sum(dim, True))
         found.append(place)
-    ordered = torch.cat(values, dim)
-    return ordered if largest else -ordered, torch.cat(found, dim)
+    return torch.cat(values, dim), torch.cat(found, dim)
 
 
 def _sort(x: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
@@ -90,7 +94,9 @@ def _median(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]
     if count > MOST_SORTED:
         return NotImplemented
     values, places = _topk(x, count, dim)
-    found = values.narrow(dim, count - 1, 1), places.narrow(dim, count - 1, 1)
+    middle = values.narrow(dim, count - 1, 1)
+    middle = torch.where((x != x).any(dim, True), torch.nan, middle)
+    found = middle, places.narrow(dim, count - 1, 1)
     return found if keepdim else (found[0].squeeze(dim), found[1].squeeze(dim))
 
 
@@ -114,7 +120,9 @@ def _gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) ->
     if _others(x, dim) != _others(index, dim) or _compared(x, dim, index) > MOST_PLACES:
         return NotImplemented
     here = index.unsqueeze(dim + 1) == _places(x, dim)
-    return torch.where(here, x.unsqueeze(dim), 0.0).sum(dim + 1)
+    if x.dtype == torch.bool:
+        return (here & x.unsqueeze(dim)).any(dim + 1)
+    return torch.where(here, x.unsqueeze(dim), x.new_zeros(())).sum(dim + 1)
 
 
 def _scatter(x: Tensor, dim: int, index: Tensor, source: Any) -> Tensor:
@@ -134,7 +142,7 @@ def _scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     if _others(x, dim) != _others(index, dim) or _compared(x, dim, index) > MOST_PLACES:
         return NotImplemented
     here = index.unsqueeze(dim + 1) == _places(x, dim)
-    return x + torch.where(here, source.unsqueeze(dim + 1), 0.0).sum(dim)
+    return x + torch.where(here, source.unsqueeze(dim + 1), x.new_zeros(())).sum(dim)
 
 
 def _others(x: Tensor, dim: int) -> Sequence[object]:
