@@ -17,7 +17,8 @@ class ExpRNN(Cell):
         h' = sign(a) * s
 
     x (batch, inputs); h, which is also the output, (batch, hidden). U is a fixed orthogonal matrix
-    times exp(A - A^T), so that gradients of any A keep it orthogonal; what follows is modReLU.
+    times exp(A - A^T), so that gradients of any A keep it orthogonal; what follows is modReLU. A
+    loop in PyTorch computes U at every step, the cell's program once a call.
     Lezcano-Casado & Martinez-Rubio 2019, arXiv:1901.08428, with PyTorch's parametrization by the
     same author. Departs from the paper in: U starts as a random orthogonal matrix, where the paper
     starts from blocks of turns.
