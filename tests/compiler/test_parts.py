@@ -404,10 +404,10 @@ def test_nan_is_the_largest() -> None:
 class Choice(Cell):
     """A decoder that reads what it chose: its output is a whole number, and so is its memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, padding: int | None) -> None:
         super().__init__(h=HIDDEN, scores=5)
         self.cell, self.out = nn.GRUCell(4 + 3, HIDDEN), nn.Linear(HIDDEN, 5)
-        self.words = nn.Embedding(5, 3)
+        self.words = nn.Embedding(5, 3, padding_idx=padding)
 
     def forward(self, x: Tensor, h: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
         word = scores.argmax(-1)
@@ -415,8 +415,9 @@ class Choice(Cell):
         return word[:, None], h, self.out(h)
 
 
-def test_a_place_comes_out_as_a_whole_number(drawn: Tensor) -> None:
-    cell = Choice().double()
+@pytest.mark.parametrize("padding", [None, 0, 3])
+def test_a_place_comes_out_as_a_whole_number(padding: int | None, drawn: Tensor) -> None:
+    cell = Choice(padding).double()
     found = [unroll(cell, drawn, backend=b) for b in ("llvm", "interpreter", "eager")]
     assert found[0][0].dtype == torch.int64
     assert found[0][0].unique().numel() > 1

@@ -104,8 +104,10 @@ def _embedding(
     weight: Tensor, index: Tensor, padding: Any = -1, scaled: bool = False, sparse: bool = False
 ) -> Tensor:
     """Multiply by a row of zeros with a one: for a few words, as fast as a look."""
-    if padding != -1 or scaled or weight.shape[0] > MOST_WORDS:
+    if not isinstance(padding, int) or scaled or weight.shape[0] > MOST_WORDS:
         return NotImplemented
+    if padding >= 0:  # that row does not learn
+        weight = torch.where(_places(weight, 0) == padding, weight.detach(), weight)
     return _one_hot(index, weight.shape[0]).to(weight.dtype) @ weight
 
 
