@@ -46,8 +46,9 @@ class Pairs:
         try:
             return self._in_parts(func, args, kwargs)
         except Unrecordable:
-            tensors = [leaf for leaf in _leaves((args, tuple(kwargs.values()))) if _has_shape(leaf)]
-            if not all(isinstance(size, int) for tensor in tensors for size in tensor.shape):
+            given = _leaves((args, tuple(kwargs.values())))
+            sizes = [size for x in given if isinstance(x, Tensor) for size in x.shape]
+            if not all(isinstance(size, int) for size in sizes):
                 raise
             return self.recorder.as_it_is(func, args, kwargs)  # of parameters: PyTorch does it
 
@@ -97,10 +98,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
-
-
-def _has_shape(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _is_complex(value: Any) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from unrolled.compiler.blame import Unrecordable
 from unrolled.compiler.complex.fourier import fourier
@@ -16,6 +17,7 @@ from unrolled.compiler.complex.pair import (
     Real,
     bilinear,
     filled,
+    is_pair,
     over,
     plus,
     scaled,
@@ -40,16 +42,8 @@ def _each(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _mapped(given: Any, part: Callable[[Pair], Any]) -> Any:
-    return [
-        part(value) if isinstance(value, Pair)
-        else _mapped(value, lambda each: part(each)) if _has_pairs(value)
-        else value
-        for value in given
-    ]  # fmt: skip
-
-
-def _has_pairs(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and any(isinstance(item, Pair) for item in value)
+    """Give one part of each pair, also of those in lists; all else as it is."""
+    return tree_map(lambda x: part(x) if is_pair(x) else x, list(given), is_leaf=is_pair)
 
 
 def _joined(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,7 +23,6 @@ MOST_PLACES = 1 << 16
 MOST_WORDS = 1 << 12
 """Rows of a matrix that is multiplied so that one of them is looked up."""
 
-
 LEAST = -(1 << 24)
 """Below every whole number that a loop in float32 can have."""
 
@@ -36,7 +35,7 @@ def _places(x: Tensor, dim: int) -> Tensor:
 
 def _first(at: Tensor, dim: int, keepdim: bool) -> Tensor:
     """Give the first place that is marked."""
-    return torch.where(at, _places(at, dim), at.shape[dim]).amin(dim, keepdim).long()
+    return torch.where(at, _places(at, dim), at.shape[dim]).amin(dim, keepdim)
 
 
 def _argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
