@@ -237,6 +237,9 @@ def by_kernel(
         if gradient is None:
             gradient = torch.zeros_like(own[value.name])
         known[f"{prefix}{value.name}"] = gradient
+    totals = program.states[len(forward.states) :]
+    for value in totals:
+        known[value.name] = like.new_zeros(like.shape[0], value.type.width)
     read = [known[value.name] for value in program.given]
     if not is_traced(like) and needs_gradient(read):
         results = differentiable_backward(kernels, time, lengths, reverse, read)
@@ -245,8 +248,10 @@ def by_kernel(
     names = [name for name, _ in program.outputs]
     known |= dict(zip(names, results, strict=False))
     known |= {v.name: own[v.name].expand(time, *own[v.name].shape) for v in forward.constants}
-    last = zip(program.states, results[len(names) :], strict=True)
-    made = {value.name.removeprefix(prefix): result for value, result in last}
+    last = results[len(names) :]
+    made = {value.name: result for value, result in zip(forward.states, last, strict=False)}
+    sums = zip(totals, last[len(made) :], strict=True)
+    known |= {value.name: result[None] for value, result in sums}  # sequences of one step
     wanted = {value.name for value, need in zip(forward.given, needed, strict=True) if need}
     products = Products(known, own, pieces=kernels.pieces)
     for gradient in training.gradients:

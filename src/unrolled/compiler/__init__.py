@@ -28,6 +28,7 @@ from unrolled.compiler.separate import separate
 from unrolled.compiler.simplify import simplify
 from unrolled.compiler.step import Step
 from unrolled.compiler.structure import Structure, seal, trace
+from unrolled.compiler.totals import totals
 from unrolled.compiler.unswap import unswap
 from unrolled.errors import CaptureError
 from unrolled.ir import Program
@@ -97,7 +98,7 @@ class Compiled:
 
 def train(program: Program) -> Training:
     """Give a program's backward, and the forward that stores what it needs."""
-    return memory(program, adjoint(program))
+    return memory(program, totals(adjoint(program)))
 
 
 def state_of(name: str) -> str:

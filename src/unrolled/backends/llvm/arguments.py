@@ -6,6 +6,7 @@ a stride of time may be negative, which runs a sequence backward.
 
 from dataclasses import dataclass
 
+from unrolled.backends.llvm.in_place import in_place
 from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.products import Product, products
 from unrolled.backends.llvm.target import FLOATS, Target
@@ -64,12 +65,11 @@ def lay_out(plan: Plan, target: Target) -> Layout:
     lanes = target.lanes(FLOATS[program.dtype])
     buffers, widths, total = {}, {}, 0
     wanted = {f"buffer {name}": width for name, width in plan.buffers.items()}
+    same = in_place(plan)
     for value in program.states:  # two, for what is read in a step and what is written
         if plan.carried[value.name].kind == "next":
-            wanted |= {
-                f"even {value.name}": value.type.width,
-                f"odd {value.name}": value.type.width,
-            }
+            rooms = ("even",) if value.name in same else ("even", "odd")
+            wanted |= {f"{room} {value.name}": value.type.width for room in rooms}
     for name, width in wanted.items():
         widths[name] = -(-width // lanes) * lanes
         buffers[name] = total

@@ -5,13 +5,15 @@ takes parts of the rows in the same way, and runs each through all of time; or a
 rows together, each some of the units.
 """
 
+from itertools import accumulate
+
 from llvmlite import ir
 
 from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import INDEX, Code, Value
 from unrolled.backends.llvm.ends import edges, write_moves, write_nothing
 from unrolled.backends.llvm.frame import Arguments
-from unrolled.backends.llvm.nests import Scene, pieces, write_before, write_piece
+from unrolled.backends.llvm.nests import Scene, blocks, write_before, write_piece
 from unrolled.backends.llvm.packing import write_panel
 from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.target import Target
@@ -19,6 +21,9 @@ from unrolled.backends.llvm.team import Round, Team
 from unrolled.backends.llvm.tiles import PieceRows, configure_tiles, release_tiles
 
 FUNCTIONS = ("pack", "run")
+
+ROWS_OF_PIECE = 4
+"""Rows of a nest without matmuls that a thread of a team takes at once, about."""
 
 
 def emit(plan: Plan, layout: Layout, target: Target) -> str:
@@ -88,6 +93,16 @@ def _write_run(code: Code, arguments: Arguments) -> None:
     code.finish()
 
 
+def _pieces_of_rows(code: Code, team: Team, rows: Value) -> tuple[Value, Value]:
+    """Say how many rows are a piece of a nest without matmuls, and how many pieces that makes."""
+    pieces = code.builder.udiv(code.add(rows, ROWS_OF_PIECE - 1), code.index(ROWS_OF_PIECE))
+    select = code.builder.select
+    return (
+        select(team.several, code.index(ROWS_OF_PIECE), rows),
+        select(team.several, pieces, code.index(1)),
+    )
+
+
 def _write_part(
     code: Code, arguments: Arguments, team: Team, part: Value, first: Value, end: Value
 ) -> None:
@@ -99,12 +114,15 @@ def _write_part(
     nests = arguments.plan.nests
     member = code.builder.select(team.several, team.member, code.index(0))
     in_tiles = PieceRows.of(code, arguments, member, part, first)
-    counts = [pieces(nest, arguments.layout.products[n]) for n, nest in enumerate(nests)]
+    own = [blocks(arguments.layout.products[number]) for number in range(len(nests))]
+    rows, of_rows = _pieces_of_rows(code, team, code.builder.sub(end, first))
+    counts = [code.index(number) if number else of_rows for number in own]
+    passed = list(accumulate(counts, code.add, initial=code.index(0)))
 
     def move(t: Value, running: Value, moves: Value) -> tuple[Value, Value]:
         """Let rows begin and end; give the end of those that run, and rounds of this kind."""
         entered, until = edges(code, arguments, t, first, running, end)
-        turn = Round(code.add(code.times(t, len(nests) + 1), 1), before(t, 0, moves), 1)
+        turn = Round(code.add(code.times(t, len(nests) + 1), 1), before(t, 0, moves), code.index(1))
         build = code.builder
         some = build.not_(code.equal(running, entered))
         some = build.or_(some, build.not_(code.equal(entered, until)))
@@ -114,7 +132,7 @@ def _write_part(
 
     def before(t: Value, nest: int, moves: Value) -> Value:
         """Count the pieces of all rounds before a nest's at a step."""
-        return code.add(code.times(t, sum(counts)), code.add(moves, sum(counts[:nest])))
+        return code.add(code.times(t, passed[-1]), code.add(moves, passed[nest]))
 
     def step(t: Value, carried: list[Value]) -> list[Value]:
         until, moves = move(t, *carried)
@@ -124,7 +142,7 @@ def _write_part(
             turn = Round(place, before(t, number, moves), counts[number])
             scene = Scene(code, arguments, nest, arguments.layout.products[number], homes, in_tiles)
             write_before(scene, first, until)
-            team.run(turn, lambda piece, scene=scene: write_piece(scene, piece, first, until))
+            team.run(turn, lambda piece, scene=scene: write_piece(scene, piece, rows, first, until))
         return [until, moves]
 
     time = arguments.numbers["time"]

@@ -84,7 +84,10 @@ class Arguments:
         if successor.kind == "output":
             before = code.add(step, -1)
             return {home: self.output(successor.name, before)}
-        even, odd = self.buffer(f"even {state}"), self.buffer(f"odd {state}")
+        even = self.buffer(f"even {state}")
+        if f"odd {state}" not in self.layout.buffers:  # it is written where it is read
+            return {home: even, successor: even}
+        odd = self.buffer(f"odd {state}")
         is_odd = code.builder.trunc(step, code.truth)
         now = code.builder.select(is_odd, odd.base, even.base)
         then = code.builder.select(is_odd, even.base, odd.base)

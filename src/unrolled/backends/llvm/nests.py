@@ -54,9 +54,9 @@ class Spot:
     sums: dict[Window, Value]  # the results of matmuls
 
 
-def pieces(nest: Nest, products: Sequence[Product]) -> int:
-    """Count the pieces that a nest is cut into: blocks of units where there are matmuls."""
-    return products[0].segments * products[0].panels if products else 1
+def blocks(products: Sequence[Product]) -> int:
+    """Count the blocks of units that a nest with matmuls is cut into; 0: it has none."""
+    return products[0].segments * products[0].panels if products else 0
 
 
 def write_before(scene: Scene, first: Value, end: Value) -> None:
@@ -74,12 +74,17 @@ def write_before(scene: Scene, first: Value, end: Value) -> None:
         code.loop(first, end, body)
 
 
-def write_piece(scene: Scene, piece: Value, first: Value, end: Value) -> None:
-    """Write one piece of a nest over the rows order[first] to order[end - 1]."""
+def write_piece(scene: Scene, piece: Value, rows: Value, first: Value, end: Value) -> None:
+    """Write one piece of a nest over the rows order[first] to order[end - 1].
+
+    It is a block of units where there are matmuls, and so many of the rows elsewhere.
+    """
     if scene.products:
         _write_block(scene, piece, first, end)
     else:
-        _write_rows(scene, first, end)
+        code = scene.code
+        begin = code.add(first, code.times(piece, rows))
+        _write_rows(scene, begin, code.least(code.add(begin, rows), end))
 
 
 def _row(scene: Scene, position: Value) -> Value:

@@ -36,7 +36,7 @@ class Round:
 
     number: Value  # from 1
     before: Value  # pieces of all rounds before
-    pieces: int
+    pieces: Value
 
 
 @dataclass(frozen=True)
