@@ -6,10 +6,8 @@ from torch import Tensor
 
 from unrolled.backends import interpret
 from unrolled.backends.interpreter import INTERPRET
-from unrolled.compiler import kept_as
-from unrolled.compiler.adjoint import adjoint
+from unrolled.compiler import kept_as, train
 from unrolled.compiler.derivatives import ADJOINT
-from unrolled.compiler.memory import memory
 from unrolled.ir import OPS, Op, parse, verify
 from unrolled.kernels import Kernels
 from unrolled.loop import Loop
@@ -103,7 +101,7 @@ def check(program: str, lengths: list[int] | None = None) -> None:
     parsed = verify(parse(program))
     tensors = given(program)
     leaves = [tensor for group in tensors for tensor in group.values()]
-    training = memory(parsed, adjoint(parsed))
+    training = train(parsed)
     steps = None if lengths is None else torch.tensor(lengths)
     found = Loop(Kernels(parsed, training, "interpreter"), 3, steps).run(*tensors)
     exact = interpret(parsed)(*tensors, time=3, lengths=steps)
@@ -146,7 +144,7 @@ def test_of_outer_products_that_add_up_the_loop_gives_the_factors(
 ) -> None:
     program = READS.format(expand="e = expand[1, 2, 3] s : rows 6", factors=factors)
     check(program, lengths)
-    training = memory(parse(program), adjoint(parse(program)))
+    training = train(parse(program))
     (of_memory,) = (g for g in training.gradients if g.of == "m")
     widths = training.backward.types
     assert (of_memory.how, of_memory.right) == ("outer", "s")
@@ -156,8 +154,43 @@ def test_of_outer_products_that_add_up_the_loop_gives_the_factors(
 def test_what_is_no_outer_product_is_summed_as_it_is() -> None:
     program = READS.format(expand="e = concat s, x : rows 6", factors="e, m")
     check(program)
-    training = memory(parse(program), adjoint(parse(program)))
+    training = train(parse(program))
     assert [g.how for g in training.gradients if g.of == "m"] == ["constant"]
+
+
+SUMS = """program float64
+    input    x: rows 3
+    constant m: rows 3
+    state    h: rows 3
+    state    d_mul_total: rows 3
+    fixed    v: 3
+    fixed    s: ()
+    fixed    U: 3x3
+    fixed    b: 3
+    a = mul h, v : rows 3
+    e = mul a, s : rows 3
+    k = mul e, m : rows 3
+    u = matmul k, U : rows 3
+    w = add u, b : rows 3
+    z = add w, v : rows 3
+    n = tanh z : rows 3
+    p = mul n, d_mul_total : rows 3
+    output y = p
+    next   h = n
+    next   d_mul_total = p"""
+
+
+@pytest.mark.parametrize("lengths", [None, [1, 3], [0, 2]], ids=["full", "ragged", "empty"])
+def test_the_loop_adds_up_what_only_its_sum_is_wanted_of(lengths: list[int] | None) -> None:
+    check(SUMS, lengths)
+    training = train(parse(SUMS))
+    given, carried = (program.states for program in (training.forward, training.backward))
+    totals = {value.name for value in carried[len(given) :]}
+    rights = {g.of: g.right for g in training.gradients if g.how in ("constant", "scalar")}
+    assert rights.keys() == {"m", "s"} and set(rights.values()) <= totals
+    of_b, of_u = ([g for g in training.gradients if g.of == name] for name in "bU")
+    assert of_b[0].right == of_u[0].right  # a product reads it at every step: it is there
+    assert of_b[0].right in dict(training.backward.outputs)
 
 
 def test_all_tables_have_the_same_rows() -> None:
@@ -166,7 +199,7 @@ def test_all_tables_have_the_same_rows() -> None:
 
 def test_what_is_stored_is_given_by_the_forward_and_read_by_the_backward() -> None:
     parsed = parse(program_of(Op.MATMUL))
-    training = memory(parsed, adjoint(parsed))
+    training = train(parsed)
     given_names = [name for name, _ in training.forward.outputs]
     assert given_names == ["y", *map(kept_as, training.stored)]
     read = {value.name for value in training.backward.inputs}

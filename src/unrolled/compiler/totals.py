@@ -33,15 +33,15 @@ def totals(back: Adjoint) -> Adjoint:
         input  d_out_y: rows 2
         input  h: rows 2
         state  d_h: rows 2
-        state  d_mul_total: rows 2
+        state  d_mul_1_total: rows 2
         fixed  v: 2
         d_add = add d_h, d_out_y : rows 2
-        d_mul = mul d_add, h : rows 2
-        d_mul_1 = mul d_add, v : rows 2
-        d_mul_total_1 = add d_mul_total, d_mul : rows 2
-        next   d_h = d_mul_1
-        next   d_mul_total = d_mul_total_1
-        d v = vector(d_mul_total)
+        d_mul = mul d_add, v : rows 2
+        d_mul_1 = mul d_add, h : rows 2
+        d_mul_1_total_1 = add d_mul_1_total, d_mul_1 : rows 2
+        next   d_h = d_mul
+        next   d_mul_1_total = d_mul_1_total_1
+        d v = vector(d_mul_1_total)
     """
     program = back.program
     whole = {name for g in back.gradients if g.how not in ADDED_UP for name in (g.left, g.right)}

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from unrolled.backends.llvm.memory import SMALL, Pool
+from unrolled.backends.llvm.memory import PAGE, SMALL, Pool
 
 SHAPE = (4, SMALL)
 
@@ -51,15 +51,24 @@ def test_a_much_larger_block_is_not_taken() -> None:
 
 
 def test_no_more_is_kept_than_allowed() -> None:
-    pool = Pool(most_kept=3 * SMALL)
+    pool = Pool(most_kept=3 * (SMALL + PAGE))
     held = [pool.take((SMALL,), torch.uint8) for _ in range(5)]
     assert not pool.free
     held.clear()
-    assert [len(block) for block in pool.free.values()] == [SMALL] * 3
+    assert [len(block) for block in pool.free.values()] == [SMALL + PAGE] * 3
+
+
+def test_tensors_begin_at_different_lines_of_a_page_and_keep_their_places() -> None:
+    pool = Pool()
+    held = [pool.take((SMALL,), torch.uint8) for _ in range(7)]
+    lines = {tensor.data_ptr() % PAGE // 64 for tensor in held}
+    assert len(lines) == 7 and all(tensor.data_ptr() % 64 == 0 for tensor in held)
+    address = held.pop().data_ptr()
+    assert pool.take((SMALL,), torch.uint8).data_ptr() == address
 
 
 def test_the_smallest_block_that_fits_is_taken_and_the_longest_free_goes_first() -> None:
-    pool = Pool(most_kept=6 * SMALL)
+    pool = Pool(most_kept=6 * SMALL + 3 * PAGE)
     sizes = {size: pool.take((size * SMALL,), torch.uint8) for size in (3, 1, 2)}
     addresses = {size: tensor.data_ptr() for size, tensor in sizes.items()}
     for size in (2, 3, 1):
@@ -68,7 +77,7 @@ def test_the_smallest_block_that_fits_is_taken_and_the_longest_free_goes_first()
     assert held.data_ptr() == addresses[2]
     sizes[4] = pool.take((4 * SMALL,), torch.uint8)  # 3 is less than it needs
     del sizes[4]
-    assert sorted(map(len, pool.free.values())) == [SMALL, 4 * SMALL]
+    assert sorted(map(len, pool.free.values())) == [SMALL + PAGE, 4 * SMALL + PAGE]
 
 
 def test_a_tensor_may_be_freed_while_blocks_are_sorted() -> None:

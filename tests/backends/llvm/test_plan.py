@@ -1,8 +1,12 @@
 """How a program is cut into nests."""
 
 import pytest
+import torch
 
+from unrolled.backends import interpret
 from unrolled.backends.llvm.arguments import lay_out
+from unrolled.backends.llvm.in_place import in_place
+from unrolled.backends.llvm.kernel import compile_program
 from unrolled.backends.llvm.plan import Home, Place, place_of_rows, plan
 from unrolled.backends.llvm.target import PORTABLE, Target, Tile, choose_target, choose_tile
 from unrolled.errors import BackendError
@@ -77,3 +81,34 @@ def test_a_tile_fills_the_registers(registers: int, gates: int, blocks: int, til
 def test_instructions_that_a_machine_has_not_are_refused() -> None:
     with pytest.raises(BackendError, match="does not run 'abacus' instructions"):
         choose_target("abacus")
+
+
+STATES = """program float32
+input  a: rows 16
+state  g: rows 16
+state  h: rows 16
+fixed  U: 16x16
+{body}
+next   g = {g}
+next   h = {h}"""
+ADDED = "b = add g, a : rows 16"
+IN_PLACE = {
+    "each by itself": (ADDED, "c = mul h, b : rows 16", "b", "c", "gh"),
+    "changing places": (ADDED, "", "h", "g", "gh"),
+    "read by a product": (ADDED, "c = matmul g, U : rows 16", "b", "c", "h"),
+    "read again": (f"{ADDED}\nu = matmul b, U : rows 16", "c = mul u, g : rows 16", "b", "c", "h"),
+    "behind a product": ("b = matmul h, U : rows 16", "c = mul b, g : rows 16", "c", "b", "g"),
+    "turned": ("b = swap[1, 4, 4, 1] g : rows 16", "", "b", "h", "h"),
+    "reduced": ("s = sum[1, 16, 1] g : rows 1", "b = expand[1, 16, 1] s : rows 16", "b", "h", "h"),
+}
+
+
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_a_state_is_written_in_place_if_no_other_nest_reads_it(case: str) -> None:
+    *body, g, h, found = IN_PLACE[case]
+    program = verify(parse(STATES.format(body="\n".join(filter(None, body)), g=g, h=h)))
+    assert in_place(plan(program)) == frozenset(found)
+    states = {name: torch.randn(5, 16) for name in "gh"}
+    given = {"a": torch.randn(4, 5, 16)}, {}, states, {"U": torch.randn(16, 16) / 4}
+    ours, exact = (run(program)(*given, time=4) for run in (compile_program, interpret))
+    torch.testing.assert_close(ours.states, exact.states)

@@ -33,10 +33,24 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 """Not shared with a process that is forked off, which would write into our results."""
 
 
+APART = 576
+"""Bytes that the next block's tensor begins later in a page than the last one's, nine lines of a
+cache. Numbers at the same place of many tensors, which a kernel reads and writes together, would
+otherwise share a place in the caches: up to 1.06 times slower."""
+
+PAGE = 4096
+
+
+class _Block(mmap.mmap):
+    """Memory of its own, and where in it the tensor begins."""
+
+    begin: int = 0
+
+
 class _Lease(weakref.ref[ctypes.Array[ctypes.c_char]]):
     """The watch over one block in use."""
 
-    block: mmap.mmap
+    block: _Block
 
 
 class Pool:
@@ -49,15 +63,16 @@ class Pool:
     def __init__(self, most_kept: int = MOST_KEPT) -> None:
         self.most_kept = most_kept
         self.leases: dict[int, _Lease] = {}
-        self.returned: deque[mmap.mmap] = deque()  # and not yet sorted in
-        self.free: dict[int, mmap.mmap] = {}  # by a number of its own, the longest free first
+        self.returned: deque[_Block] = deque()  # and not yet sorted in
+        self.free: dict[int, _Block] = {}  # by a number of its own, the longest free first
         self.sizes: list[tuple[int, int]] = []  # of each and its number, the smallest first
         self.kept = 0  # bytes in all of them
         self.numbers = itertools.count()
+        self.begins = itertools.count()
         self.lock = threading.Lock()
 
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Give a tensor of some shape; a large one begins at the beginning of a page.
+        """Give a tensor of some shape.
 
         >>> pool = Pool()
         >>> address = pool.take((1000, 1000), torch.float32).data_ptr()
@@ -67,8 +82,10 @@ class Pool:
         wanted = math.prod(shape) * dtype.itemsize
         if wanted < SMALL or torch.are_deterministic_algorithms_enabled():
             return torch.empty(shape, dtype=dtype)  # which fills it with NaN in the latter case
-        block = self._block(wanted)
-        room = (ctypes.c_char * wanted).from_buffer(block)  # lives as long as any tensor in it
+        block = self._block(wanted + PAGE)
+        room = (ctypes.c_char * wanted).from_buffer(
+            block, block.begin
+        )  # lives as long as any tensor in it
         lease = _Lease(room, self._take_back)
         lease.block = block
         self.leases[id(lease)] = lease
@@ -82,7 +99,7 @@ class Pool:
             self.sizes.clear()
             self.kept = 0
 
-    def _block(self, wanted: int) -> mmap.mmap:
+    def _block(self, wanted: int) -> _Block:
         with self.lock:
             self._sort_in()
             place = bisect.bisect_left(self.sizes, (wanted, -1))
@@ -90,7 +107,8 @@ class Pool:
                 size, number = self.sizes.pop(place)
                 self.kept -= size
                 return self.free.pop(number)
-        block = mmap.mmap(-1, wanted, **PRIVATE)
+        block = _Block(-1, wanted, **PRIVATE)
+        block.begin = next(self.begins) * APART % PAGE
         if hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block

@@ -218,26 +218,59 @@ def _write_passes(
     start = code.add(product.start, code.times(block.number, product.panel_size))
     panel = code.at(scene.arguments.pointers["packed"], start)
     width = sum(p.columns for p in scene.products)
-    for times, columns in product.passes:
-        size = product.depth * columns * code.lanes
 
-        def body(
-            number: Value, _: list[Value], columns=columns, size=size, panel=panel, column=column
-        ):
-            here = code.at(panel, code.times(number, size))
-            place = code.add(column, code.times(number, columns))
-            target = code.at(room, code.times(place, code.lanes))
-            if product.pieces:
-                rows = scene.in_tiles.of_product(product, position, block.segment)
-                count = code.builder.sub(until, position)
+    def passes(first: Value) -> None:
+        there, place = panel, column
+        for times, columns in product.passes:
+            size = product.depth * columns * code.lanes
+
+            def body(
+                number: Value, _: list[Value], columns=columns, size=size, there=there, place=place
+            ):
+                here = code.at(there, code.times(number, size))
+                target = code.add(place, code.times(number, columns))
+                target = code.at(room, code.times(target, code.lanes))
                 sums = Rows(target, code.index(width * code.lanes))
-                write_tiles(code, product.pieces, product.pairs, rows, count, here, columns, sums)
-            else:
-                _write_rows_of(scene, product, block, position, until, here, columns, target, width)
-            return []
+                given = scene, product, block, position, until, here, columns, sums
+                if product.pieces:
+                    _write_tiles_of(*given, first)
+                else:
+                    _write_rows_of(*given)
+                return []
 
-        code.loop(0, times, body)
-        panel, column = code.at(panel, times * size), column + times * columns
+            code.loop(0, times, body)
+            there, place = code.at(there, times * size), place + times * columns
+
+    def some_terms(first: Value, _: list[Value]) -> list[Value]:
+        passes(first)
+        return []
+
+    if product.pieces:
+        code.loop(0, product.pairs, some_terms, step=product.stretch)
+    else:
+        passes(code.index(0))
+
+
+def _write_tiles_of(
+    scene: Scene,
+    product: Product,
+    block: Block,
+    position: Value,
+    until: Value,
+    panel: Value,
+    columns: int,
+    sums: Rows,
+    first: Value,
+) -> None:
+    """Write a pass over some rows in tiles, over the stretch of terms from a pair of them on."""
+    code = scene.code
+    rows = scene.in_tiles.of_product(product, position, block.segment)
+    rows = Rows(code.at(rows.base, code.times(first, TILE_ROWS)), rows.stride)
+    pairs = code.least(code.builder.sub(code.index(product.pairs), first), product.stretch)
+    panel = code.at(panel, code.times(first, columns * code.lanes))
+    more = code.less(0, first) if product.stretch < product.pairs else None
+    count = code.builder.sub(until, position)
+    write_tiles(code, product.pieces, pairs, rows, count, panel, columns, sums, more)
 
 
 def _write_rows_of(
@@ -248,8 +281,7 @@ def _write_rows_of(
     until: Value,
     panel: Value,
     columns: int,
-    target: Value,
-    width: int,
+    sums: Rows,
 ) -> None:
     """Write a pass over some rows, tile by tile; rows behind the last are the last once more.
 
@@ -266,14 +298,12 @@ def _write_rows_of(
         operands = [
             code.at(address(code, scene.homes, product.operand, row), begin) for row in indices
         ]
-        sums = write_tile(code, operands, panel, product.terms, columns)
-        start = code.at(
-            target, code.times(code.builder.sub(values[0], position), width * code.lanes)
-        )
+        found = write_tile(code, operands, panel, product.terms, columns)
         for row in range(rows):
+            line = code.add(code.builder.sub(values[0], position), row)
+            start = code.at(sums.base, code.times(line, sums.stride))
             for column in range(columns):
-                place = (row * width + column) * code.lanes
-                code.store(sums[row][column], code.at(start, place))
+                code.store(found[row][column], code.at(start, column * code.lanes))
         return [code.add(values[0], rows)]
 
     while rows:

@@ -9,6 +9,10 @@ from unrolled.ir import OPS, Op, Operation
 TILE_ROWS = 16
 """Rows of a tile: of sums, or pairs of terms."""
 
+NEAR_TILES = 2
+"""Tiles along the terms of the operands that all passes of a block read before they go on: the
+nearest cache keeps them, beside those of the weights and the sums."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -57,6 +61,12 @@ class Product:
     def pairs(self) -> int:
         """Pairs of terms up to whole tiles, in all pieces."""
         return self.deep * self.pieces * TILE_ROWS
+
+    @property
+    def stretch(self) -> int:
+        """Pairs of terms over which a pass goes before the next one takes its turn."""
+        several = sum(times for times, _ in self.passes) > 1
+        return min(self.pairs, NEAR_TILES * self.pieces * TILE_ROWS) if several else self.pairs
 
     @property
     def lead(self) -> int:

@@ -133,6 +133,14 @@ TILES_WORTH = {1: 0.70, 2: 1.0}
 """The same of tiles: two by two of sums leave room for two of each factor, used twice each."""
 
 
+MOST_COLUMNS = 16
+"""Columns of a block in tiles, whose passes share what they read of the operands."""
+
+LEAST_BLOCKS = 8
+"""Blocks that units in tiles are cut into if that is more than what `TILES_WORTH` asks for, so that
+there is one for each of so many threads."""
+
+
 def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     """Choose the tile of a matmul for `gates` matrices of `blocks` vectors of units each.
 
@@ -152,6 +160,8 @@ def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     vectors = 1
     if gates == 1:
         vectors = max(worth, key=lambda v: worth[v] * blocks / (-(-blocks // v) * v))
+    if target.pieces:
+        vectors = max(vectors, min(MOST_COLUMNS // gates, blocks // LEAST_BLOCKS))
     columns = gates * vectors
     return Tile(rows, -(-columns // -(-columns // most)), vectors)
 
