@@ -2,11 +2,14 @@
 
     plan       Program -> nests of loops, and what lies in memory between them
     levels     when each value can be had, and what has to be stored for that
+    in_place   states that are written where they are read
     products   which matmuls share a loop, how they are cut into panels and passes
     arguments  where everything lies: in the table of arguments, in the buffers
     emit       Plan -> LLVM IR: threads take parts of the rows, time runs inside
     packing    the weights, laid out panel by panel
-    nests      loops over units and rows: matmuls, then what follows from them
+    nests      loops over rows and units, and what a thread takes of them
+    blocks     nests with matmuls: some units at a time, then what follows from them
+    spots      what a nest does for one vector of one row
     matmul     the register tile: the instruction that multiplies
     tiles      the same in the tiles of AMX, of bfloat16
     pieces     numbers as one or three of bfloat16

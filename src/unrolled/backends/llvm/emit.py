@@ -13,9 +13,10 @@ from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import INDEX, Code, Value
 from unrolled.backends.llvm.ends import edges, write_moves, write_nothing
 from unrolled.backends.llvm.frame import Arguments
-from unrolled.backends.llvm.nests import Scene, blocks, write_before, write_piece
+from unrolled.backends.llvm.nests import blocks, write_before, write_piece
 from unrolled.backends.llvm.packing import write_panel
 from unrolled.backends.llvm.plan import Plan
+from unrolled.backends.llvm.spots import Scene
 from unrolled.backends.llvm.target import Target
 from unrolled.backends.llvm.team import Round, Team
 from unrolled.backends.llvm.tiles import PieceRows, configure_tiles, release_tiles
