@@ -14,7 +14,7 @@ from unrolled.compiled import CACHE
 from unrolled.compiler import Cache, compile_cell, trace
 from unrolled.errors import CaptureError
 from unrolled.recurrence import unroll
-from unrolled.zoo import GLA, GRU, LSTM, SRU, LayerNormLSTM
+from unrolled.zoo import GLA, GRU, LSTM, QRNN, SRU, IntersectionRNN, LayerNormLSTM
 
 
 def run(cell: nn.Module, xs: Tensor, **given: object) -> Tensor:
@@ -387,7 +387,7 @@ class Shared(Cell):
 
 @pytest.mark.parametrize("backend", ["interpreter", "llvm"])
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-@pytest.mark.parametrize("kind", [LSTM, SRU, LayerNormLSTM, Shared])
+@pytest.mark.parametrize("kind", [LSTM, SRU, LayerNormLSTM, IntersectionRNN, QRNN, Shared])
 def test_many_rows_are_run_as_few_are(
     kind: Callable[[int, int], Cell], ragged: bool, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

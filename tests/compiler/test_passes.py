@@ -27,9 +27,10 @@ from unrolled.compiler.partition import is_size, partition
 from unrolled.compiler.resets import with_resets
 from unrolled.compiler.separate import separate
 from unrolled.compiler.simplify import simplify
+from unrolled.compiler.totals import totals
 from unrolled.compiler.unswap import unswap
 from unrolled.ir import Program, parse
-from unrolled.zoo import GLA, GRU, HGRN, LSTMP, S6, DeltaNet, Elman, IntersectionRNN, RetNet
+from unrolled.zoo import GLA, GRU, HGRN, LSTMP, QRNN, S6, DeltaNet, Elman, IntersectionRNN, RetNet
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -72,7 +73,7 @@ def pages(make: Callable[[int, int], nn.Module]) -> dict[str, str]:
     joined, inside = bias(joined, narrower)  # in the same graph
     lowered = lower(joined, inside)
     simple = simplify(unswap(simplify(lowered.program)))
-    back = adjoint(simple)
+    back = totals(adjoint(simple))
     training = memory(simple, back)
     return first | {
         "biases": str(inside),
@@ -207,6 +208,37 @@ def test_a_product_goes_in_unless_its_input_is_wider(inputs: int, inside: int) -
     many = compile_cell(Elman(inputs, 5), torch.zeros(2, inputs)).for_many_rows(20)
     linear = torch.ops.aten.linear.default
     assert sum(node.target is linear for node in many.parts.kept) == inside
+
+
+class Read(Cell):
+    """An output that is made of a product of its state, perhaps with a gate behind it."""
+
+    def __init__(self, width: int, *, gated: bool) -> None:
+        super().__init__(h=4)
+        self.W, self.V, self.gated = nn.Linear(3, 4), nn.Linear(4, width), gated
+        self.outputs = width
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.W(x) + h)
+        read = self.V(h)
+        return (torch.sigmoid(read) * read if self.gated else read), h
+
+
+@pytest.mark.parametrize("gated", [True, False], ids=["gated", "the output itself"])
+@pytest.mark.parametrize("limit", [0, 3, 4])
+def test_products_for_outputs_go_in_if_something_follows_them(limit: int, gated: bool) -> None:
+    compiled = compile_cell(Read(7, gated=gated), torch.zeros(2, 3)).for_many_rows(limit)
+    sunk = [node.target for node in compiled.parts.sunk]
+    inside = gated and limit == 4
+    assert (torch.ops.aten.linear.default in sunk) != inside
+    assert inside == (sunk == [])
+
+
+@pytest.mark.parametrize("limit", [0, 20])
+def test_a_state_that_the_input_alone_makes_is_made_in_the_loop(limit: int) -> None:
+    compiled = compile_cell(QRNN(3, 4), torch.zeros(2, 3)).for_many_rows(limit)
+    inputs = [value.name for value in compiled.lowered.program.inputs]
+    assert inputs == ["x"] if limit else len(inputs) == 3  # one for each map
 
 
 def test_a_bias_that_more_than_the_loop_reads_stays_with_its_map() -> None:

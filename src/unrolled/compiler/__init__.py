@@ -75,7 +75,8 @@ class Compiled:
             found = run_apart(lambda: _lowered(self.captured, products=products))
         except CaptureError:
             return self
-        return self if len(found.parts.hoisted) == len(self.parts.hoisted) else found
+        outside = [(len(one.parts.hoisted), len(one.parts.sunk)) for one in (self, found)]
+        return self if outside[0] == outside[1] else found
 
     def program(self, *, resets: bool, states: bool) -> tuple[Program, Training]:
         """Give the program alone, and with its backward.

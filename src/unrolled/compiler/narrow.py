@@ -27,9 +27,10 @@ def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
     Args:
         step: the captured step.
         parts: its parts.
-        products: the most numbers of an input whose products with parameters go into the loop
-            too. For many rows they cost no more there, and what they give, wider as a rule, is
-            neither written nor read; for a few, the loop would read one more matrix at every step.
+        products: the most numbers of a value whose products with parameters go into the loop
+            too, of inputs and for outputs. For many rows they cost no more there, and what they
+            give, wider as a rule, is neither written nor read; for a few, the loop would read one
+            more matrix at every step.
 
     Returns:
         The parts, with more in `kept`. Other products with parameters stay outside: for all steps
@@ -83,7 +84,8 @@ class _Border:
 
     def goes_in_before(self, node: Node) -> bool:
         """Tell whether the loop alone reads a value, and does better to compute it."""
-        if not (node.users and all(user in self.inside for user in node.users)):
+        read = node.users or node in self.step.after
+        if not (read and all(user in self.inside for user in node.users)):
             return False
         if not self._may_be_inside(node):
             return False
@@ -99,6 +101,8 @@ class _Border:
         widths = [_width(operand) for operand in _operands(node) if operand in self.inside]
         if node.target in STILL:
             return node is not self.step.y
+        if self._is_of_parameters(node):
+            return node is not self.step.y and self.worth(node) <= _width(node)
         return node.target in POINTWISE and _width(node) <= max(widths)
 
     def leave_idle(self, nodes: tuple[Node, ...]) -> None:
@@ -151,7 +155,7 @@ class _Border:
         rows = [operand for operand in _operands(node) if _has_rows(operand)]
         if self._is_of_parameters(node):
             narrow = len(rows) == 1 and _width(rows[0]) <= self.products
-            if not (narrow and node in self.hoisted):
+            if not narrow:
                 return False
         return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
 
