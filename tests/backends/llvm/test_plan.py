@@ -85,30 +85,41 @@ def test_instructions_that_a_machine_has_not_are_refused() -> None:
 
 STATES = """program float32
 input  a: rows 16
-state  g: rows 16
+state  g: rows {width}
 state  h: rows 16
 fixed  U: 16x16
 {body}
 next   g = {g}
 next   h = {h}"""
 ADDED = "b = add g, a : rows 16"
+TAIL = "t = slice[{0}, {1}] g : rows 16\nn = slice[16, 32] g : rows 16\nb = mul t, n : rows 16"
+BEHIND = """m = matmul h, U : rows 16
+p = sum[1, 16, 1] m : rows 1
+t = mul g, p : rows 1
+q = tanh t : rows 1
+x = expand[1, 16, 1] q : rows 16
+c = add x, a : rows 16"""
 IN_PLACE = {
-    "each by itself": (ADDED, "c = mul h, b : rows 16", "b", "c", "gh"),
-    "changing places": (ADDED, "", "h", "g", "gh"),
-    "read by a product": (ADDED, "c = matmul g, U : rows 16", "b", "c", "h"),
-    "read again": (f"{ADDED}\nu = matmul b, U : rows 16", "c = mul u, g : rows 16", "b", "c", "h"),
-    "behind a product": ("b = matmul h, U : rows 16", "c = mul b, g : rows 16", "c", "b", "g"),
-    "turned": ("b = swap[1, 4, 4, 1] g : rows 16", "", "b", "h", "h"),
-    "reduced": ("s = sum[1, 16, 1] g : rows 1", "b = expand[1, 16, 1] s : rows 16", "b", "h", "h"),
+    "each by itself": (16, ADDED, "c = mul h, b : rows 16", "b", "c", "gh"),
+    "changing places": (16, ADDED, "", "h", "g", "gh"),
+    "in halves": (32, TAIL.format(0, 16), "c = concat b, t : rows 32", "c", "b", "gh"),
+    "out of line": (32, TAIL.format(1, 17), "c = concat b, t : rows 32", "c", "b", "h"),
+    "read by a product": (16, ADDED, "c = matmul g, U : rows 16", "b", "c", "h"),
+    "read again": (16, f"{ADDED}\nu = matmul b, U : rows 16", "c = mul u, g : rows 16", *"bch"),
+    "behind a product": (16, "b = matmul h, U : rows 16", "c = mul b, g : rows 16", "c", "b", "g"),
+    "turned": (16, "b = swap[1, 4, 4, 1] g : rows 16", "", "b", "h", "h"),
+    "reduced": (16, "s = sum[1, 16, 1] g : rows 1", "b = expand[1, 16, 1] s : rows 16", *"bhh"),
+    "reduced to": (1, "s = sum[1, 16, 1] h : rows 1", BEHIND, "s", "c", ""),
 }
 
 
 @pytest.mark.parametrize("case", IN_PLACE)
 def test_a_state_is_written_in_place_if_no_other_nest_reads_it(case: str) -> None:
-    *body, g, h, found = IN_PLACE[case]
-    program = verify(parse(STATES.format(body="\n".join(filter(None, body)), g=g, h=h)))
+    width, *body, g, h, found = IN_PLACE[case]
+    body = "\n".join(filter(None, body))
+    program = verify(parse(STATES.format(width=width, body=body, g=g, h=h)))
     assert in_place(plan(program)) == frozenset(found)
-    states = {name: torch.randn(5, 16) for name in "gh"}
+    states = {name: torch.randn(5, n) for name, n in (("g", width), ("h", 16))}
     given = {"a": torch.randn(4, 5, 16)}, {}, states, {"U": torch.randn(16, 16) / 4}
     ours, exact = (run(program)(*given, time=4) for run in (compile_program, interpret))
     torch.testing.assert_close(ours.states, exact.states)

@@ -7,10 +7,12 @@ from unrolled.backends.llvm.plan import Home, Nest, Plan, place_of_rows
 
 
 def in_place(plan: Plan) -> frozenset[str]:
-    """Find the states that only the nest reads that writes them, each number before it is written.
+    """Find the states for which one room is enough: one nest both reads and writes them.
 
-    So does the nest of a sum over time, or of a leaky state. A nest loads all that it reads for
-    some of its units before it stores anything for them, and it is never at the same units twice.
+    So it is with a sum over time, or with a leaky state. A nest loads all that it reads for some of
+    its units before it stores anything for them, and it is never at the same units twice: so it may
+    read a state at the units that it writes, in windows side by side. A result of a reduction is
+    stored when others of its row have been read or not, so a state that is one has two rooms.
 
     Example:
         >>> from unrolled.backends.llvm.plan import plan
@@ -28,13 +30,13 @@ def in_place(plan: Plan) -> frozenset[str]:
     """
     own = {state: home for state, home in plan.carried.items() if home.kind == "next"}
     whole = {place_of_rows(plan, name).home for name in _read_whole(plan)}
+    reduced = {place.home for n in plan.nests for r in n.reductions for place in r.places}
     found = set()
     for state, after in own.items():
         before = Home("state", state)
         uses = [(nest, _offsets(nest, before, after)) for nest in plan.nests]
         uses = [(nest, offsets) for nest, offsets in uses if offsets]
-        reduced = any(after in _homes_reduced_to(nest) for nest, _ in uses)
-        if before in whole or reduced or len(uses) != 1:
+        if before in whole or after in reduced or len(uses) != 1:
             continue
         ((nest, offsets),) = uses
         if not any(offset % nest.width for offset in offsets):
@@ -52,7 +54,3 @@ def _offsets(nest: Nest, before: Home, after: Home) -> list[int]:
     """Say where a nest reads the one and writes the other."""
     read = [place.offset for place in nest.loads.values() if place.home == before]
     return read + [store.place.offset for store in nest.stores if store.place.home == after]
-
-
-def _homes_reduced_to(nest: Nest) -> set[Home]:
-    return {place.home for reduction in nest.reductions for place in reduction.places}
