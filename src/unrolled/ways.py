@@ -23,10 +23,11 @@ INSIDE = {
     HIGH: ((4, 256), (16, 1024)),
     WHOLE: ((8, 256), (16, 1024)),
 }
-"""From how many rows for each thread on products of inputs with parameters are in the loop, and up
-to how many numbers of an input; by the pieces of a factor in tiles. For fewer rows it costs more to
-read a matrix than what is done with it. Products in tiles cost less than to write and to read what
-they give: the more so where other work has taken the caches since."""
+"""From how many rows for each thread on products of inputs with parameters, and those that make
+outputs, are in the loop, and up to how many numbers of what is multiplied; by the pieces of a
+factor in tiles. For fewer rows it costs more to read a matrix than what is done with it. Products
+in tiles cost less than to write and to read what they give: the more so where other work has taken
+the caches since."""
 
 STAYS = 7 << 18
 """Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
@@ -116,9 +117,11 @@ def _for_rows(compiled: Compiled, pieces: int, products: int, sharing: int) -> C
     states = sum(value.type.width for value in compiled.lowered.program.states)
     if states >= WIDE and not compiled.weights:
         return compiled
-    inside = compiled.for_many_rows(products)
-    stays = not sharing or 2 * pieces * inside.weights // sharing <= STAYS
-    return inside if stays else compiled
+    for outputs in (products, 0):  # a wide output alone does not drive the inputs' products out
+        inside = compiled.for_many_rows(products, outputs)
+        if not sharing or 2 * pieces * inside.weights // sharing <= STAYS:
+            return inside
+    return compiled
 
 
 def _sharing(batch: int, threads: int) -> int:
@@ -129,5 +132,5 @@ def _sharing(batch: int, threads: int) -> int:
 
 
 def _inside(pieces: int, batch: int, threads: int) -> int:
-    """Give up to how many numbers of an input products with it are in the loop."""
+    """Give up to how many numbers of an input, or for an output, products are in the loop."""
     return max((n for rows, n in INSIDE[pieces] if batch >= rows * threads), default=0)

@@ -190,7 +190,7 @@ def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:
     limit, kept = 20, {}
     for inputs in (limit, limit + 1):
         compiled = compile_cell(GRU(inputs, 50), torch.zeros(2, inputs))
-        many = compiled.for_many_rows(limit)
+        many = compiled.for_many_rows(limit, limit)
         for name, one in (("few", compiled), ("many", many)):
             linear = torch.ops.aten.linear.default
             kept[inputs, name] = sum(node.target is linear for node in one.parts.kept)
@@ -205,7 +205,7 @@ def test_products_of_narrow_inputs_go_in_for_many_rows() -> None:
 
 @pytest.mark.parametrize(("inputs", "inside"), [(4, 2), (5, 2), (6, 1)])
 def test_a_product_goes_in_unless_its_input_is_wider(inputs: int, inside: int) -> None:
-    many = compile_cell(Elman(inputs, 5), torch.zeros(2, inputs)).for_many_rows(20)
+    many = compile_cell(Elman(inputs, 5), torch.zeros(2, inputs)).for_many_rows(20, 0)
     linear = torch.ops.aten.linear.default
     assert sum(node.target is linear for node in many.parts.kept) == inside
 
@@ -226,8 +226,8 @@ class Read(Cell):
 
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "the output itself"])
 @pytest.mark.parametrize("limit", [0, 3, 4])
-def test_products_for_outputs_go_in_if_something_follows_them(limit: int, gated: bool) -> None:
-    compiled = compile_cell(Read(7, gated=gated), torch.zeros(2, 3)).for_many_rows(limit)
+def test_products_for_outputs_go_in_unless_they_are_the_output(limit: int, gated: bool) -> None:
+    compiled = compile_cell(Read(7, gated=gated), torch.zeros(2, 3)).for_many_rows(limit, limit)
     sunk = [node.target for node in compiled.parts.sunk]
     inside = gated and limit == 4
     assert (torch.ops.aten.linear.default in sunk) != inside
@@ -236,7 +236,7 @@ def test_products_for_outputs_go_in_if_something_follows_them(limit: int, gated:
 
 @pytest.mark.parametrize("limit", [0, 20])
 def test_a_state_that_the_input_alone_makes_is_made_in_the_loop(limit: int) -> None:
-    compiled = compile_cell(QRNN(3, 4), torch.zeros(2, 3)).for_many_rows(limit)
+    compiled = compile_cell(QRNN(3, 4), torch.zeros(2, 3)).for_many_rows(limit, limit)
     inputs = [value.name for value in compiled.lowered.program.inputs]
     assert inputs == ["x"] if limit else len(inputs) == 3  # one for each map
 

@@ -60,19 +60,21 @@ class Compiled:
                     self.made[name] = make()
         return self.made[name]
 
-    def for_many_rows(self, products: int) -> "Compiled":
-        """Give the same for batches of many rows: products of inputs are in the loop.
+    def for_many_rows(self, inputs: int, outputs: int) -> "Compiled":
+        """Give the same for batches of many rows: more products with parameters are in the loop.
 
         Args:
-            products: the most numbers of such an input; 0: there are none.
+            inputs: the most numbers of an input that is multiplied in the loop; 0: there are none.
+            outputs: the most numbers of what is multiplied in the loop for an output.
         """
-        if not products:
+        if not inputs and not outputs:
             return self
-        return self.made_once(("many rows", products), partial(self._for_many_rows, products))
+        make = partial(self._for_many_rows, inputs, outputs)
+        return self.made_once(("many rows", inputs, outputs), make)
 
-    def _for_many_rows(self, products: int) -> "Compiled":
+    def _for_many_rows(self, inputs: int, outputs: int) -> "Compiled":
         try:
-            found = run_apart(lambda: _lowered(self.captured, products=products))
+            found = run_apart(lambda: _lowered(self.captured, inputs=inputs, outputs=outputs))
         except CaptureError:
             return self
         outside = [(len(one.parts.hoisted), len(one.parts.sunk)) for one in (self, found)]
@@ -142,11 +144,13 @@ def compile_cell(
         return _lowered(captured, narrowed=False)
 
 
-def _lowered(captured: Step, *, narrowed: bool = True, products: int = 0) -> Compiled:
-    step = separate(join(maps(captured.copied())), inside=products)
+def _lowered(
+    captured: Step, *, narrowed: bool = True, inputs: int = 0, outputs: int = 0
+) -> Compiled:
+    step = separate(join(maps(captured.copied())), inside=inputs)
     parts = partition(step)
     if narrowed:
-        step, parts = bias(step, narrow(step, parts, products=products))
+        step, parts = bias(step, narrow(step, parts, inputs=inputs, outputs=outputs))
     return Compiled(captured, parts, lower(step, parts))
 
 

@@ -15,7 +15,7 @@ from unrolled.compiler.shapes import STILL
 from unrolled.compiler.step import Step, features, is_size
 
 
-def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
+def narrow(step: Step, parts: Parts, *, inputs: int = 0, outputs: int = 0) -> Parts:
     """Take operations into the loop that cost more around it.
 
     `partition` takes out of the loop all that it can. But around the loop each operation writes
@@ -27,10 +27,12 @@ def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
     Args:
         step: the captured step.
         parts: its parts.
-        products: the most numbers of a value whose products with parameters go into the loop
-            too, of inputs and for outputs. For many rows they cost no more there, and what they
-            give, wider as a rule, is neither written nor read; for a few, the loop would read one
-            more matrix at every step.
+        inputs: the most numbers of an input whose products with parameters go into the loop too.
+            For many rows they cost no more there, and what they give, wider as a rule, is neither
+            written nor read; for a few, the loop would read one more matrix at every step.
+        outputs: the most numbers of a value that follows from the state whose products with
+            parameters go in, so that nothing behind them goes over all rows of all steps. One that
+            is the output itself has nothing behind it and stays outside.
 
     Returns:
         The parts, with more in `kept`. Other products with parameters stay outside: for all steps
@@ -46,7 +48,7 @@ def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
         aten.mul.Tensor aten.add.Tensor
         aten.sigmoid.default aten.sub.Tensor aten.mul.Tensor aten.mul.Tensor aten.add.Tensor
     """
-    border = _Border(step, parts, products)
+    border = _Border(step, parts, inputs, outputs)
     for node in (*step.before, *step.nodes):
         if border.goes_in_behind(node):
             border.take(node)
@@ -69,8 +71,8 @@ def narrow(step: Step, parts: Parts, *, products: int = 0) -> Parts:
 class _Border:
     """What is in the loop so far, and what passes its border."""
 
-    def __init__(self, step: Step, parts: Parts, products: int) -> None:
-        self.step, self.products = step, products
+    def __init__(self, step: Step, parts: Parts, inputs: int, outputs: int) -> None:
+        self.step, self.inputs, self.outputs = step, inputs, outputs
         self.inside = {*step.before, *parts.kept}
         self.hoisted, self.sunk = {step.x, *parts.hoisted}, set(parts.sunk)
         self.prices: dict[Node, int] = {}
@@ -99,10 +101,8 @@ class _Border:
         if node not in self.sunk or not self._may_be_inside(node) or not self._can_be_read(node):
             return False
         widths = [_width(operand) for operand in _operands(node) if operand in self.inside]
-        if node.target in STILL:
+        if node.target in STILL or self._is_of_parameters(node):
             return node is not self.step.y
-        if self._is_of_parameters(node):
-            return node is not self.step.y and self.worth(node) <= _width(node)
         return node.target in POINTWISE and _width(node) <= max(widths)
 
     def leave_idle(self, nodes: tuple[Node, ...]) -> None:
@@ -154,8 +154,8 @@ class _Border:
             return False
         rows = [operand for operand in _operands(node) if _has_rows(operand)]
         if self._is_of_parameters(node):
-            narrow = len(rows) == 1 and _width(rows[0]) <= self.products
-            if not narrow:
+            limit = self.outputs if node in self.sunk else self.inputs
+            if len(rows) != 1 or _width(rows[0]) > limit:
                 return False
         return all(value in (self.step.dtype, torch.bool) for value in map(_dtype, [node, *rows]))
 

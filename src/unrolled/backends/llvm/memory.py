@@ -83,9 +83,8 @@ class Pool:
         if wanted < SMALL or torch.are_deterministic_algorithms_enabled():
             return torch.empty(shape, dtype=dtype)  # which fills it with NaN in the latter case
         block = self._block(wanted + PAGE)
-        room = (ctypes.c_char * wanted).from_buffer(
-            block, block.begin
-        )  # lives as long as any tensor in it
+        # the room lives as long as any tensor in it
+        room = (ctypes.c_char * wanted).from_buffer(block, block.begin)
         lease = _Lease(room, self._take_back)
         lease.block = block
         self.leases[id(lease)] = lease

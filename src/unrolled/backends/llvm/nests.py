@@ -16,7 +16,7 @@ from unrolled.backends.llvm.spots import TOGETHER, Scene, Spot, ask_to_write, ro
 from unrolled.backends.llvm.tiles import cut_rows
 
 
-def blocks(products: Sequence[Product]) -> int:
+def count_blocks(products: Sequence[Product]) -> int:
     """Count the blocks of units that a nest with matmuls is cut into; 0: it has none."""
     return products[0].segments * products[0].panels if products else 0
 

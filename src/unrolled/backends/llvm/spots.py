@@ -124,7 +124,10 @@ def _load(scene: Scene, spot: Spot, window: Window) -> Value:
 
 
 def ask_to_write(scene: Scene, row: Value, unit: Value, vectors: int) -> None:
-    """Ask for lines of outputs that do not go past the caches: they are read before all else."""
+    """Ask for the lines of outputs that do not go past the caches, so that they are there by then.
+
+    A processor fetches a line of memory before it writes a part of it.
+    """
     code = scene.code
     places = {s.place: None for s in scene.nest.stores if s.place.home.kind == "output"}
     for place in places:

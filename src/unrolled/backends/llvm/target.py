@@ -148,7 +148,8 @@ def choose_tile(target: Target, gates: int, blocks: int) -> Tile:
     for each column and one broadcast operand beside them; half the rows where registers are few.
     A number of rows that is a power of two leaves nothing over in most batches. One gate takes two
     or three vectors of units, so that a broadcast serves as many multiplications; the number is
-    weighed against the vectors of nothing that the last panel is then filled up with.
+    weighed against the vectors of nothing that the last panel is then filled up with. In tiles of
+    bfloat16 a panel is up to `MOST_COLUMNS` wide, as long as there are `LEAST_BLOCKS` of them.
 
     >>> avx512 = Target("avx512", "", "", 64, 32)
     >>> choose_tile(avx512, gates=3, blocks=16), choose_tile(avx512, gates=4, blocks=16)

@@ -1,9 +1,9 @@
 """Threads that run the same rows together: they share out the weights instead of the rows.
 
 A few rows cannot be shared out among many threads, and each thread would read all weights for its
-few. So the nests of every step are cut into *pieces*, blocks of units. Each thread takes those of
-its own range, the same at every step, whose weights then stay in its cache; and none goes on before
-all pieces of a nest are done.
+few. So the nests of every step are cut into *pieces*: blocks of units where there are matmuls, a
+few rows where there are none. Each thread takes those of its own range, the same at every step,
+whose weights then stay in its cache; and none goes on before all pieces of a nest are done.
 
 On a busy machine a thread may not run for a while. Then the others take the pieces that it has not
 begun, and it finds them done when it comes back: nobody waits for a thread, only for a piece.
