@@ -1,4 +1,4 @@
-"""Products around the loop: in tiles they are those of PyTorch, derivatives of both orders too."""
+"""Products around the loop: ours are those of PyTorch, derivatives of both orders too."""
 
 import pytest
 import torch
@@ -6,27 +6,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled import multiply as products
-from unrolled.backends import IN_TILES, in_tiles
-from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
+from unrolled.backends import precision
+from unrolled.backends.llvm.target import choose_target
+from unrolled.backends.precision import HIGH, IN_TILES, ROUNDED, WHOLE, in_tiles
 from unrolled.errors import BackendError
 from unrolled.multiply import LINEAR, multiply
 
 TILED = in_tiles("llvm", ROUNDED) == IN_TILES["llvm", ROUNDED]
 tiled = pytest.mark.skipif(not TILED, reason="this machine does not multiply in tiles")
-ERRORS = {ROUNDED: 0.03, HIGH: 5e-5, WHOLE: 2e-6}  # of the norm, by the pieces of a factor
-in_pieces = pytest.mark.parametrize("pieces", list(ERRORS), ids=["rounded", "high", "whole"])
+ERRORS = {0: 2e-6, ROUNDED: 0.03, HIGH: 5e-5, WHOLE: 2e-6}  # of the norm, by pieces of a factor
+NAMES = {0: "registers", ROUNDED: "rounded", HIGH: "high", WHOLE: "whole"}
+in_pieces = pytest.mark.parametrize(
+    "pieces", [pytest.param(n, id=NAMES[n], marks=tiled if n else ()) for n in ERRORS]
+)
 
 
 @pytest.fixture
 def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "WORTH_TILES", dict.fromkeys(ERRORS, 0))
+    monkeypatch.setattr(products, "WORTH", dict.fromkeys(ERRORS, 0))
 
 
 def are_near(ours: Tensor, theirs: Tensor, pieces: int) -> bool:
     return bool((ours - theirs).norm() <= ERRORS[pieces] * theirs.norm())
 
 
-@tiled
 @pytest.mark.usefixtures("everything_pays")
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @in_pieces
@@ -43,7 +46,6 @@ def test_linear_is_that_of_pytorch_to_the_second_derivative(pieces: int, bias: b
         assert are_near(ours, theirs, pieces)
 
 
-@tiled
 @pytest.mark.usefixtures("everything_pays")
 @in_pieces
 def test_pairs_of_matrices_are_multiplied_each_with_its_own(pieces: int) -> None:
@@ -51,33 +53,31 @@ def test_pairs_of_matrices_are_multiplied_each_with_its_own(pieces: int) -> None
     assert are_near(multiply(left, right, pieces), left @ right, pieces)
 
 
-@tiled
 @pytest.mark.usefixtures("everything_pays")
 def test_transforms_of_functions_follow() -> None:
     xs, weight = torch.randn(50, 33), torch.randn(20, 33)
     ours, theirs = (
         torch.func.grad(lambda w, run=run: run(xs, w).sin().sum())(weight)
-        for run in (LINEAR[WHOLE], F.linear)
+        for run in (LINEAR[0], F.linear)
     )
     assert torch.equal(ours, theirs)
 
 
 def test_what_does_not_pay_is_left_to_pytorch() -> None:
     left, right = torch.randn(5, 6), torch.randn(6, 4)
-    for pieces in (0, *ERRORS):
+    for pieces in (None, *ERRORS):
         assert torch.equal(multiply(left, right, pieces), left @ right)
 
 
 @pytest.mark.usefixtures("everything_pays")
 @in_pieces
-def test_what_tiles_cannot_have_is_left_to_pytorch(pieces: int) -> None:
+def test_what_kernels_cannot_have_is_left_to_pytorch(pieces: int) -> None:
     double = torch.randn(3, 4, dtype=torch.float64)
     assert torch.equal(LINEAR[pieces](double, double), double @ double.T)
     nowhere = torch.empty(3, 4, device="meta")
     assert LINEAR[pieces](nowhere, nowhere).device.type == "meta"
 
 
-@tiled
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # what duals themselves use
 @pytest.mark.usefixtures("everything_pays")
 def test_forward_mode_is_refused_as_kernels_refuse_it() -> None:
@@ -85,4 +85,17 @@ def test_forward_mode_is_refused_as_kernels_refuse_it() -> None:
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(xs, xs)
         with pytest.raises(BackendError):
-            LINEAR[WHOLE](dual, weight)
+            LINEAR[0](dual, weight)
+
+
+@pytest.mark.parametrize("pays", [True, False], ids=["where that pays", "where it does not"])
+@pytest.mark.parametrize("asked", [WHOLE, ROUNDED], ids=["whole", "rounded"])
+def test_without_tiles_registers_multiply(
+    asked: int, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "in_tiles", lambda compiler, _: compiler)
+    monkeypatch.setattr(precision, "REGISTERS_PAY", {choose_target().cpu} if pays else {})
+    monkeypatch.setattr(precision, "_registers_pay", precision._registers_pay.__wrapped__)
+    monkeypatch.setattr(precision, "pieces_asked", lambda: asked)
+    assert precision.pieces_around("llvm") == (0 if pays and asked == WHOLE else None)
+    assert precision.pieces_around("interpreter") is None

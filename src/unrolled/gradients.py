@@ -15,11 +15,11 @@ class Products:
     Args:
         known: what was given, what the forward stored and the backward gave, by name.
         given: what the forward was given.
-        pieces: of a factor of products in tiles, see `backends.precision`; 0: none are in tiles.
+        pieces: of a factor of products, see `multiply`.
     """
 
     def __init__(
-        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, pieces: int
+        self, known: Mapping[str, Tensor], given: Mapping[str, Tensor], *, pieces: int | None
     ) -> None:
         self.known, self.given, self.pieces = known, given, pieces
         self.sums: dict[str, Tensor] = {}  # two biases that are added to each other have the same

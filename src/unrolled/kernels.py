@@ -40,9 +40,9 @@ class Kernels:
         return frozenset(v.name for v in self.programs["alone"].inputs if v.name not in read)
 
     @property
-    def pieces(self) -> int:
+    def pieces(self) -> int | None:
         """Pieces of a factor of products around the loop, see `pieces_around`."""
-        return pieces_around(self.backend) if self.programs["alone"].dtype == "float32" else 0
+        return pieces_around(self.backend) if self.programs["alone"].dtype == "float32" else None
 
     @cached_property
     def text(self) -> str:

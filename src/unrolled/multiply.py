@@ -1,4 +1,4 @@
-"""Products around the loop: in tiles where that pays, by PyTorch elsewhere."""
+"""Products around the loop: of the project's own where that pays, by PyTorch elsewhere."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,28 +6,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.backends import multiply_in_tiles
+from unrolled.backends import multiply_here
 from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 from unrolled.backends.tracing import applied, is_traced, is_transformed
 from unrolled.errors import BackendError
 
-WORTH_TILES = {ROUNDED: 1 << 23, HIGH: 1 << 24, WHOLE: 1 << 26}
-"""Multiplications of a product from which on it is faster in tiles; by the pieces of a factor."""
+WORTH = {0: 1 << 25, ROUNDED: 1 << 23, HIGH: 1 << 24, WHOLE: 1 << 26}
+"""Multiplications of a product from which on it is faster than PyTorch's; by the pieces of a factor
+in tiles, 0 in registers."""
 
 
-def multiply(left: Tensor, right: Tensor, pieces: int) -> Tensor:
+def multiply(left: Tensor, right: Tensor, pieces: int | None) -> Tensor:
     """Multiply two matrices, or as many pairs of them.
 
     Args:
         left: (rows, terms), or (pairs, rows, terms).
         right: (terms, columns), or (pairs, terms, columns).
-        pieces: of a factor of products in tiles, see `backends.precision`; 0: none are in tiles.
+        pieces: of a factor, see `backends.precision`; 0: it is multiplied as it is; None: PyTorch
+            multiplies.
 
     Example:
-        >>> multiply(torch.ones(2, 3), torch.ones(3, 1), 0).tolist()
+        >>> multiply(torch.ones(2, 3), torch.ones(3, 1), None).tolist()
         [[3.0], [3.0]]
     """
-    if not pieces:
+    if pieces is None:
         return left @ right
     followed = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
     if is_traced(left) or followed or is_transformed():
@@ -37,14 +39,14 @@ def multiply(left: Tensor, right: Tensor, pieces: int) -> Tensor:
     if not _pays(left, right.shape[-1], pieces):
         return left @ right
     if left.dim() == 2:
-        return multiply_in_tiles(left, right, pieces)
+        return multiply_here(left, right, pieces)
     pairs = zip(left, right, strict=True)
-    return torch.stack([multiply_in_tiles(*pair, pieces) for pair in pairs])
+    return torch.stack([multiply_here(*pair, pieces) for pair in pairs])
 
 
 def _pays(left: Tensor, columns: int, pieces: int) -> bool:
     terms = left.shape[-1]
-    return left.shape[-2] * terms * columns >= max(1, WORTH_TILES[pieces])
+    return left.shape[-2] * terms * columns >= max(1, WORTH[pieces])
 
 
 def _linear(pieces: int) -> Callable[..., Tensor]:
@@ -59,9 +61,9 @@ def _linear(pieces: int) -> Callable[..., Tensor]:
     return linear
 
 
-LINEAR = {pieces: _linear(pieces) for pieces in WORTH_TILES}
-"""What does what `torch.nn.functional.linear` does, in tiles forward and backward where that pays;
-by the pieces of a factor."""
+LINEAR = {pieces: _linear(pieces) for pieces in WORTH}
+"""What does what `torch.nn.functional.linear` does, forward and backward where that pays; by the
+pieces of a factor."""
 
 
 class _Linear(torch.autograd.Function):
@@ -79,7 +81,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         raise BackendError(
-            "a product in tiles has no derivative in forward mode, as in torch.func.jvp: choose "
+            "such a product has no derivative in forward mode, as in torch.func.jvp: choose "
             'backend="auto" or backend="eager"'
         )
 

@@ -93,13 +93,13 @@ class _Kind(NamedTuple):
 def _choose(compiled: Compiled, kind: _Kind) -> Way:
     backend = kind.backend
     compiled = _for_rows(compiled, pieces_of(backend), kind.products, kind.sharing)
-    around = pieces_around(backend) if compiled.captured.dtype == torch.float32 else 0
+    around = pieces_around(backend) if compiled.captured.dtype == torch.float32 else None
 
     def hoisted() -> Piece:
         piece = compiled.lowered.hoisted
-        return (
-            piece.with_calls({torch.ops.aten.linear.default: LINEAR[around]}) if around else piece
-        )
+        if around is None:
+            return piece
+        return piece.with_calls({torch.ops.aten.linear.default: LINEAR[around]})
 
     def kernels() -> Kernels:
         program, training = compiled.program(resets=kind.resets, states=kind.states)

@@ -12,7 +12,7 @@ from unrolled.backends.kernel import Compile, Kernel, Results
 from unrolled.backends.precision import (
     IN_TILES,
     in_tiles,
-    multiply_in_tiles,
+    multiply_here,
     pieces_around,
     pieces_asked,
     pieces_of,
@@ -127,7 +127,7 @@ __all__ = [
     "choose",
     "in_tiles",
     "interpret",
-    "multiply_in_tiles",
+    "multiply_here",
     "pieces_around",
     "pieces_asked",
     "pieces_of",

@@ -28,6 +28,11 @@ IN_TILES = {
 }
 """What multiplies in tiles in the place of a compiler, factors of so many pieces."""
 
+REGISTERS_PAY = frozenset({"znver4", "znver5"})
+"""Processors, as LLVM names them, on which products of the project's own are faster than PyTorch's:
+PyTorch calls a library for them that was written for those of another maker. Measured on the first
+of these, 1.05 to 1.3 times."""
+
 
 def pieces_asked() -> int:
     """Give the pieces that PyTorch's setting for products of float32 on a processor allows.
@@ -75,26 +80,39 @@ def pieces_of(compiler: str) -> int:
     return 0
 
 
-def pieces_around(compiler: str) -> int:
-    """Give the same of products around its loops: they may be in tiles where the loops are not.
+def pieces_around(compiler: str) -> int | None:
+    """Give the same of products around its loops, None where PyTorch makes them.
 
-    Then they are as PyTorch's setting asks when they are made.
+    They may be in tiles where the loops are not: then they are as PyTorch's setting asks when they
+    are made. Without tiles they are in registers on processors for which PyTorch's are slower.
 
     Example:
-        >>> pieces_around("interpreter")
-        0
+        >>> pieces_around("interpreter") is None
+        True
     """
-    free = in_tiles(compiler, WHOLE) != compiler
-    return pieces_asked() if free else pieces_of(compiler)
+    if in_tiles(compiler, WHOLE) != compiler:
+        return pieces_asked()
+    if compiler == "llvm" and pieces_asked() == WHOLE and _registers_pay():
+        return 0
+    return pieces_of(compiler) or None
 
 
-def multiply_in_tiles(left: Tensor, right: Tensor, pieces: int) -> Tensor:
-    """Multiply two matrices of float32 on a processor for which `in_tiles` has an answer.
+@cache
+def _registers_pay() -> bool:
+    try:
+        from unrolled.backends.llvm.target import choose_target
+    except (ImportError, OSError):
+        return False
+    return choose_target().cpu in REGISTERS_PAY
+
+
+def multiply_here(left: Tensor, right: Tensor, pieces: int) -> Tensor:
+    """Multiply two matrices of float32 on a processor.
 
     Args:
         left: (rows, terms).
         right: (terms, columns).
-        pieces: of a factor.
+        pieces: of a factor in tiles, if `in_tiles` has an answer here; 0: in registers, whole.
 
     Returns:
         (rows, columns), float32 as the sums are; nothing of it is for autograd to follow.

@@ -13,7 +13,10 @@
     matmul     the register tile: the instruction that multiplies
     tiles      the same in the tiles of AMX, of bfloat16
     pieces     numbers as one or three of bfloat16
-    gemm, tiling   products of two matrices in tiles, around the loop
+    gemm       products of two matrices, around the loop: threads take blocks of them
+    factors    what such a product is made of
+    tiled, tiling   a block of it in tiles
+    registers  a block of it in registers
     transposing    squares of vectors, turned over
     pointwise, vector_math, special_math, reductions, views   the operations, for one vector
     jit, cache LLVM IR -> object code -> functions

@@ -1,12 +1,8 @@
-"""Products of two matrices in the tiles of AMX, before a loop and for gradients behind it.
+"""Products of two matrices of float32, before a loop and for gradients behind it.
 
-PyTorch has products of bfloat16 too, but of factors that were rounded before; they round what they
-give; and they take 3 to 5 ms to get ready for every new number of rows. Here all is float32 in
-memory, and becomes pieces on its way to the tiles.
-
-A thread takes blocks of the result. For so many terms at a time it writes its rows of the left
-matrix as tiles into its second cache, and panel by panel the right one into its first; and
-multiplies them as a kernel does in the loop. Nothing is packed for others, and nobody waits.
+Threads take blocks of the result, one after the other, and each copies what it needs of the
+factors: nothing is packed for others, nobody waits, and a thread that something else holds up takes
+fewer. How a block is made is for a `factors.Unit` to say: `tiled` or `registers`.
 """
 
 from functools import partial
@@ -18,26 +14,18 @@ from torch import Tensor
 
 from unrolled.backends.llvm import cache as disk
 from unrolled.backends.llvm.code import Code, Value
+from unrolled.backends.llvm.factors import Block, Lines, Unit, times_in
 from unrolled.backends.llvm.frame import Rows
 from unrolled.backends.llvm.memory import POOL
-from unrolled.backends.llvm.products import TILE_ROWS
+from unrolled.backends.llvm.registers import InRegisters
 from unrolled.backends.llvm.table import Table
 from unrolled.backends.llvm.target import Target, choose_target, with_tiles
 from unrolled.backends.llvm.threads import run_parallel
-from unrolled.backends.llvm.tiles import TILE, configure_tiles, release_tiles, write_tiles
-from unrolled.backends.llvm.tiling import Lines, cut_lines
+from unrolled.backends.llvm.tiled import Tiled
 from unrolled.errors import BackendError
 
-TERMS, MORE_TERMS = 128, 256
-"""Terms that are multiplied before more of the factors are cut. With fewer, a panel and two tiles
-of rows stay in the first cache; with more, the result, to which every time something is added, is
-read and written half as often, which counts where the terms are few."""
-
-PANEL = 2
-"""Vectors side by side in a panel of the right matrix."""
-
-MOST, LEAST = 512, 64
-"""Rows, and columns, of a block of the result."""
+LEAST = 64
+"""Rows, and columns, of a block, of which no more are made then."""
 
 MOST_BLOCKS = 4
 """For each thread, made only so that all have as many."""
@@ -47,8 +35,8 @@ SLOTS = (
     *("right", "right column", "right term"),
     *("result", "result row"),  # columns lie side by side
     *("rows", "columns", "terms"),
-    *("block rows", "block columns", "block terms"),
-    "room",  # pointer: where threads cut factors
+    *("block rows", "block columns", "at once"),
+    "room",  # pointer: where threads copy factors
     "member",  # the next thread
     "ticket",  # the next block that no thread has taken
 )
@@ -58,13 +46,13 @@ class Gemm:
     """The machine code of products of two matrices, of any sizes.
 
     Args:
-        target: with tiles.
+        target: with tiles or without.
     """
 
     def __init__(self, target: Target) -> None:
-        self.pieces = target.pieces
+        self.unit: Unit = Tiled(target) if target.pieces else InRegisters(target)
         name = disk.key("gemm", target)
-        self.library = disk.library(name, partial(_emit, target), ("gemm",), target)
+        self.library = disk.library(name, partial(_emit, self.unit, target), ("gemm",), target)
 
     def __call__(self, left: Tensor, right: Tensor) -> Tensor:
         """Multiply two matrices of float32 on the processor, in each of which one stride is 1.
@@ -76,54 +64,47 @@ class Gemm:
         if not (rows and columns and terms):
             return result.zero_()
         threads = torch.get_num_threads()
-        high, wide = _block(rows, columns, threads)
+        high, wide = _block(self.unit, rows, columns, threads)
         table = Table({slot: place for place, slot in enumerate(SLOTS)})
         table.matrix("left", left)
         table.matrix("right", right.T)
         table.rows("result", result)
-        deep = MORE_TERMS if terms <= 2 * MORE_TERMS else TERMS
-        sizes = (rows, columns, terms, high, wide, deep)
+        sizes = (rows, columns, terms, high, wide, self.unit.at_once(terms))
         for slot, number in zip(SLOTS[8:14], sizes, strict=True):
             table.set(slot, number)
-        table.rooms({"room": 4 * room_size(self.pieces) * threads})
+        table.rooms({"room": 4 * self.unit.room * threads})
         run_parallel(self.library.addresses["gemm"], table.address, threads)
         return result
 
 
-def _block(rows: int, columns: int, threads: int) -> tuple[int, int]:
+def _block(unit: Unit, rows: int, columns: int, threads: int) -> tuple[int, int]:
     """Give the rows and columns of a block, so that all threads have as many blocks if they can."""
-    down, across = -(-rows // MOST), -(-columns // MOST)
+    down, across = -(-rows // unit.most[0]), -(-columns // unit.most[1])
     while down * across % threads and down * across < MOST_BLOCKS * threads:
         high, wide = rows / down, columns / across
         if max(high, wide) <= LEAST:
             break
         down, across = (down + 1, across) if high >= wide else (down, across + 1)
-    return _whole_panels(rows / down), _whole_panels(columns / across)
-
-
-def _whole_panels(size: float) -> int:
-    unit = PANEL * TILE_ROWS
-    return ceil(size / unit) * unit
-
-
-def room_size(pieces: int) -> int:
-    """Give the numbers that a thread cuts its factors into."""
-    return (MOST + PANEL * TILE_ROWS) * MORE_TERMS // 2 * pieces
+    high, wide = unit.unit
+    return ceil(rows / down / high) * high, ceil(columns / across / wide) * wide
 
 
 def gemm(pieces: int) -> Gemm:
-    """Give what multiplies in tiles, factors of so many pieces; compiled or found compiled.
+    """Give what multiplies factors of so many pieces in tiles; compiled or found compiled.
+
+    Args:
+        pieces: of a factor, see `backends.precision`; 0: in registers, as it is.
 
     Raises:
         BackendError: this machine has no tiles.
     """
-    target = with_tiles(choose_target(), pieces)
+    target = with_tiles(choose_target(), pieces) if pieces else choose_target()
     if target is None:
         raise BackendError("this machine does not multiply in tiles of bfloat16")
     return Gemm(target)
 
 
-def _emit(target: Target) -> str:
+def _emit(unit: Unit, target: Target) -> str:
     """Write the module, as LLVM IR in text."""
     module = ir.Module(name="gemm")
     code, table = Code.function(module, "gemm", target, "float32")
@@ -135,105 +116,37 @@ def _emit(target: Target) -> str:
         place = code.at(table, SLOTS.index(slot), size=8)
         return code.builder.atomic_rmw("add", place, code.index(1), "monotonic")
 
-    configure_tiles(code)
-    room = code.at(
-        code.pointer(given["room"]), code.times(take("member"), room_size(target.pieces))
-    )
-    across = _times_in(code, given["columns"], given["block columns"])
-    blocks = code.times(across, _times_in(code, given["rows"], given["block rows"]))
+    unit.begin(code)
+    room = code.at(code.pointer(given["room"]), code.times(take("member"), unit.room))
+    across = times_in(code, given["columns"], given["block columns"])
+    blocks = code.times(across, times_in(code, given["rows"], given["block rows"]))
 
-    def block(values: list[Value]) -> list[Value]:
+    def body(values: list[Value]) -> list[Value]:
         row = code.times(code.builder.udiv(values[0], across), given["block rows"])
         column = code.times(code.builder.urem(values[0], across), given["block columns"])
-        _write_block(code, given, room, row, column)
+        unit.write(code, _block_at(code, given, room, row, column))
         return [take("ticket")]
 
-    code.repeat(lambda values: code.less(values[0], blocks), block, [take("ticket")])
-    release_tiles(code)
+    code.repeat(lambda values: code.less(values[0], blocks), body, [take("ticket")])
+    unit.end(code)
     code.finish()
     return str(module)
 
 
-def _times_in(code: Code, whole: Value, part: "Value | int") -> Value:
-    """Give how often a part is in a whole, the last time perhaps not all of it."""
-    part = code.index(part)
-    return code.builder.udiv(code.add(whole, code.add(part, -1)), part)
-
-
-def _write_block(code: Code, given: dict[str, Value], room: Value, row: Value, column: Value):
-    """Write one block of the result: all terms of it, some at a time."""
-    pieces = code.target.pieces
-    line = MORE_TERMS // 2 * pieces
-    panel = code.at(room, MOST * line)
-    rows = code.least(code.builder.sub(given["rows"], row), given["block rows"])
-    columns = code.least(code.builder.sub(given["columns"], column), given["block columns"])
+def _block_at(code: Code, given: dict[str, Value], room: Value, row: Value, column: Value) -> Block:
+    """Give the block that begins at a row and a column."""
     left, right = (
-        Lines(
-            code.at(code.pointer(given[name]), code.times(first, given[f"{name} {along}"])),
-            given[f"{name} {along}"],
-            given[f"{name} term"],
-        )
-        for name, along, first in (("left", "row", row), ("right", "column", column))
+        Lines(code.pointer(given[name]), given[f"{name} {along}"], given[f"{name} term"])
+        for name, along in (("left", "row"), ("right", "column"))
     )
-    sums = Rows(code.room(2 * TILE_ROWS * PANEL), code.index(PANEL * code.lanes))
     begin = code.add(code.times(row, given["result row"]), column)
-    result = Rows(code.at(code.pointer(given["result"]), begin), given["result row"])
-    step = PANEL * code.lanes
-    in_room = TILE_ROWS, TILE, TILE_ROWS * line  # from row to row, piece to piece, tile to tile
-    in_panel = step, TILE_ROWS * step, code.lanes
-
-    def some_terms(first: Value, _: list[Value]) -> list[Value]:
-        count = code.least(code.builder.sub(given["terms"], first), given["block terms"])
-        deep = _times_in(code, count, 2 * TILE_ROWS)
-        cut_lines(code, left, rows, first, count, room, *in_room, in_rows=True)
-
-        def columns_of_panel(place: Value, _: list[Value]) -> list[Value]:
-            there = Lines(
-                code.at(right.base, code.times(place, right.line)), right.line, right.term
-            )
-            wide = code.least(code.builder.sub(columns, place), PANEL * code.lanes)
-            cut_lines(code, there, wide, first, count, panel, *in_panel, in_rows=False)
-
-            def some_rows(position: Value, _: list[Value]) -> list[Value]:
-                operands = Rows(code.at(room, code.times(position, line)), code.index(line))
-                high = code.least(code.builder.sub(rows, position), 2 * TILE_ROWS)
-                pairs = code.times(deep, pieces * TILE_ROWS)
-                start = code.add(code.times(position, result.stride), place)
-                target = Rows(code.at(result.base, start), result.stride)
-                more = code.less(0, first)
-                tiles = code.equal(wide, PANEL * code.lanes)
-                tiles = code.builder.and_(tiles, code.equal(high, 2 * TILE_ROWS))
-                with code.builder.if_else(tiles) as (whole, part):
-                    with whole:
-                        write_tiles(code, pieces, pairs, operands, high, panel, PANEL, target, more)
-                    with part:
-                        write_tiles(code, pieces, pairs, operands, high, panel, PANEL, sums)
-                        _add(code, sums, target, high, wide, more)
-                return []
-
-            code.loop(0, rows, some_rows, step=2 * TILE_ROWS)
-            return []
-
-        code.loop(0, columns, columns_of_panel, step=PANEL * code.lanes)
-        return []
-
-    code.loop(0, given["terms"], some_terms, step=given["block terms"])
-
-
-def _add(code: Code, sums: Rows, target: Rows, high: Value, wide: Value, more: Value) -> None:
-    """Write how sums go to the end of the result, perhaps on top of what is there."""
-    nothing = ir.Constant(code.mask_type, [0] * code.lanes)
-    masks = [code.first_lanes(code.add(wide, -vector * code.lanes)) for vector in range(PANEL)]
-    before = [code.builder.select(more, mask, nothing) for mask in masks]
-
-    def row(number: Value, _: list[Value]) -> list[Value]:
-        source = code.at(sums.base, code.times(number, sums.stride))
-        there = code.at(target.base, code.times(number, target.stride))
-        for vector in range(PANEL):
-            place = code.at(there, vector * code.lanes)
-            value = code.load(code.at(source, vector * code.lanes))
-            value = code.builder.fadd(value, code.load(place, before[vector]))
-            code.store(value, place, masks[vector])
-        return []
-
-    code.loop(0, high, row)
+    return Block(
+        left.after(code, row),
+        right.after(code, column),
+        Rows(code.at(code.pointer(given["result"]), begin), given["result row"]),
+        code.least(code.builder.sub(given["rows"], row), given["block rows"]),
+        code.least(code.builder.sub(given["columns"], column), given["block columns"]),
+        given["terms"],
+        given["at once"],
+        room,
+    )

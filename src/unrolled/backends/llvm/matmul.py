@@ -54,7 +54,7 @@ def write_tile(
         own = slice(part * count, (part + 1) * count)
         return [
             *sums[: own.start],
-            *_add_products(code, rows, panel, k, columns, sums[own]),
+            *add_products(code, rows, panel, k, columns, sums[own]),
             *sums[own.stop :],
         ]
 
@@ -75,7 +75,7 @@ def write_tile(
     return [sums[row * columns : (row + 1) * columns] for row in range(len(rows))]
 
 
-def _add_products(
+def add_products(
     code: Code,
     rows: Sequence[Value],
     panel: Value,

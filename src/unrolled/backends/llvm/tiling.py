@@ -4,23 +4,13 @@ Where a factor's terms lie side by side, a row of a tile of the left one is what
 of the right one is turned over; where they do not, it is the other way round.
 """
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from unrolled.backends.llvm.code import INDEX, POINTER, Code, Value
+from unrolled.backends.llvm.factors import Lines
 from unrolled.backends.llvm.pieces import cut
 from unrolled.backends.llvm.products import TILE_ROWS
 from unrolled.backends.llvm.transposing import transposed
-
-
-@dataclass(frozen=True)
-class Lines:
-    """One factor of a product: the rows of the left matrix, or the columns of the right one."""
-
-    base: Value
-    line: Value  # stride from one of them to the next
-    term: Value  # stride from term to term
 
 
 def cut_lines(
