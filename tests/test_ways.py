@@ -1,6 +1,7 @@
 """Ways: what a call chooses for its rows and threads, and that its results do not depend on it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from unrolled.backends.precision import WHOLE
 from unrolled.cell import Cell
 from unrolled.compiler import Cache, compile_cell
 from unrolled.recurrence import unroll
+from unrolled.ways import Way, way_of
 from unrolled.zoo import GLA, LSTM, QRNN, SRU, IntersectionRNN, LayerNormLSTM
 
 
@@ -58,6 +60,27 @@ def test_more_rows_take_wider_inputs_into_the_loop(
 ) -> None:
     monkeypatch.setattr(ways, "INSIDE", {0: ((4, 64), (2, 8))})
     assert [ways._inside(0, rows * threads, threads) for threads in (1, 3)] == [numbers] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_only_numbers_that_registers_multiply_go_by_their_row(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "CACHE", Cache())
+    monkeypatch.setattr(ways, "pieces_around", lambda _: 0)
+    monkeypatch.setattr(ways, "INSIDE", {None: (), 0: ((0, 64),)})
+    found: list[Way] = []
+
+    def watched(*given: Any) -> Way:
+        found.append(way_of(*given))
+        return found[-1]
+
+    monkeypatch.setattr(compiled, "way_of", watched)
+    unroll(LSTM(6, 10).to(dtype), torch.randn(2, 1, 6, dtype=dtype), backend="interpreter")
+    fixed = [value.type.shape for value in found[0].kernels.programs["alone"].fixed]
+    assert [shape for shape in fixed if len(shape) == 2] == (
+        [(6, 40), (10, 40)] if dtype == torch.float32 else [(10, 40)]
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])

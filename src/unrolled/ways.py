@@ -18,16 +18,18 @@ from unrolled.multiply import LINEAR
 from unrolled.operation import known
 
 INSIDE = {
-    0: ((16, 64),),
+    None: ((16, 64),),
+    0: ((4, 256), (8, 1024)),
     ROUNDED: ((2, 1024),),
     HIGH: ((4, 256), (16, 1024)),
     WHOLE: ((8, 256), (16, 1024)),
 }
 """From how many rows for each thread on products of inputs with parameters, and those that make
 outputs, are in the loop, and up to how many numbers of what is multiplied; by the pieces of a
-factor in tiles. For fewer rows it costs more to read a matrix than what is done with it. Products
-in tiles cost less than to write and to read what they give: the more so where other work has taken
-the caches since."""
+factor in tiles, where 0 means that products around the loop are in registers, and None that PyTorch
+makes them. For fewer rows it costs more to read a matrix than what is done with it. Products in
+tiles cost less than to write and to read what they give: the more so where other work has taken the
+caches since. Nor do those in registers cost more in the loop than around it."""
 
 STAYS = 7 << 18
 """Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
@@ -73,7 +75,8 @@ def way_of(compiled: Compiled, call: Call, backend: str) -> Way:
         each, least = MANY[asked]
         if batch >= max(each * threads, least):
             backend = in_tiles(backend, asked)
-        products = _inside(pieces_of(backend), batch, threads)
+        pieces = pieces_of(backend) or _around(backend, compiled)
+        products = _inside(pieces, batch, threads)
         sharing = _sharing(batch, threads)
     kind = _Kind(backend, call.resets is not None, call.keep_states, asked, products, sharing)
     return compiled.made_once(kind, lambda: _choose(compiled, kind))
@@ -93,7 +96,7 @@ class _Kind(NamedTuple):
 def _choose(compiled: Compiled, kind: _Kind) -> Way:
     backend = kind.backend
     compiled = _for_rows(compiled, pieces_of(backend), kind.products, kind.sharing)
-    around = pieces_around(backend) if compiled.captured.dtype == torch.float32 else None
+    around = _around(backend, compiled)
 
     def hoisted() -> Piece:
         piece = compiled.lowered.hoisted
@@ -110,6 +113,11 @@ def _choose(compiled: Compiled, kind: _Kind) -> Way:
         compiled.made_once(("hoisted", around), hoisted),
         compiled.made_once((backend, kind.resets, kind.states), kernels),
     )
+
+
+def _around(backend: str, compiled: Compiled) -> int | None:
+    """Give the pieces of a factor of products around the loop; None: PyTorch makes them."""
+    return pieces_around(backend) if compiled.captured.dtype == torch.float32 else None
 
 
 def _for_rows(compiled: Compiled, pieces: int, products: int, sharing: int) -> Compiled:
@@ -131,6 +139,6 @@ def _sharing(batch: int, threads: int) -> int:
     return threads if batch <= SHARED else 1
 
 
-def _inside(pieces: int, batch: int, threads: int) -> int:
+def _inside(pieces: int | None, batch: int, threads: int) -> int:
     """Give up to how many numbers of an input, or for an output, products are in the loop."""
     return max((n for rows, n in INSIDE[pieces] if batch >= rows * threads), default=0)
