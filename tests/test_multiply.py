@@ -12,12 +12,17 @@ from unrolled.backends.precision import HIGH, IN_TILES, ROUNDED, WHOLE, in_tiles
 from unrolled.errors import BackendError
 from unrolled.multiply import LINEAR, multiply
 
-TILED = in_tiles("llvm", ROUNDED) == IN_TILES["llvm", ROUNDED]
-tiled = pytest.mark.skipif(not TILED, reason="this machine does not multiply in tiles")
 ERRORS = {0: 2e-6, ROUNDED: 0.03, HIGH: 5e-5, WHOLE: 2e-6}  # of the norm, by pieces of a factor
 NAMES = {0: "registers", ROUNDED: "rounded", HIGH: "high", WHOLE: "whole"}
+
+
+def tiled(pieces: int) -> pytest.MarkDecorator:
+    there = in_tiles("llvm", pieces) == IN_TILES["llvm", pieces]
+    return pytest.mark.skipif(not there, reason="this machine does not multiply such pieces")
+
+
 in_pieces = pytest.mark.parametrize(
-    "pieces", [pytest.param(n, id=NAMES[n], marks=tiled if n else ()) for n in ERRORS]
+    "pieces", [pytest.param(n, id=NAMES[n], marks=tiled(n) if n else ()) for n in ERRORS]
 )
 
 

@@ -10,13 +10,18 @@ from unrolled.backends.llvm.gemm import Gemm
 from unrolled.backends.llvm.target import choose_target, targets, with_tiles
 from unrolled.backends.precision import HIGH, ROUNDED, WHOLE
 
-TILED = with_tiles(choose_target(), WHOLE) is not None
-in_tiles = pytest.mark.skipif(not TILED, reason="this machine does not multiply in tiles")
+
+def in_tiles(pieces: int) -> pytest.MarkDecorator:
+    there = with_tiles(choose_target(), pieces) is not None
+    return pytest.mark.skipif(not there, reason="this machine does not multiply such pieces")
+
+
 EXACT = [
     pytest.param(0, id="registers"),
-    pytest.param(HIGH, id="high", marks=in_tiles),
-    pytest.param(WHOLE, id="whole", marks=in_tiles),
+    pytest.param(HIGH, id="high", marks=in_tiles(HIGH)),
+    pytest.param(WHOLE, id="whole", marks=in_tiles(WHOLE)),
 ]
+ALL = [*EXACT, pytest.param(ROUNDED, id="rounded", marks=in_tiles(ROUNDED))]
 ERRORS = {0: 2**-21, HIGH: 2**-15, WHOLE: 2**-21}  # of the sum of all sizes
 
 SHAPES = [
@@ -59,7 +64,7 @@ def test_products_are_those_of_float64(
     assert ((ours - left.double() @ right.double()).abs() <= ERRORS[pieces] * sizes).all()
 
 
-@in_tiles
+@in_tiles(ROUNDED)
 @pytest.mark.parametrize("turned", TURNED)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rounded_products_are_those_of_rounded_factors(
@@ -84,7 +89,7 @@ def test_registers_of_all_widths_multiply(name: str, turned: tuple[bool, bool]) 
         assert ((multiply(left, right) - exact).abs() <= 2**-21 * sizes).all()
 
 
-@pytest.mark.parametrize("pieces", EXACT)
+@pytest.mark.parametrize("pieces", ALL)
 def test_bits_do_not_depend_on_threads(pieces: int) -> None:
     left, right = torch.randn(700, 300), torch.randn(300, 90)
     before, found = torch.get_num_threads(), []

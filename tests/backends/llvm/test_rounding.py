@@ -12,11 +12,11 @@ from torch import Tensor
 from unrolled import LSTM, unroll, zoo
 from unrolled.backends import IN_TILES, in_tiles, pieces_around, pieces_of
 from unrolled.backends.llvm.kernel import Kernel, compile_program
-from unrolled.backends.llvm.target import choose_target, with_tiles
+from unrolled.backends.llvm.target import bfloat16_targets, choose_target, with_tiles
 from unrolled.backends.precision import HIGH, REGISTERS_PAY, ROUNDED, WHOLE
 from unrolled.ir import Program, parse, verify
 
-TILES = with_tiles(choose_target(), ROUNDED)
+UNITS = bfloat16_targets(choose_target())
 PROGRAMS = sorted(path.stem for path in (Path(__file__).parent / "programs").iterdir())
 
 Build = Callable[[str, int, str], Program]
@@ -24,15 +24,17 @@ Draw = Callable[[Program, int, int], dict[str, Any]]
 Make = Callable[[Program], Kernel]
 Reference = Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]
 
-in_bfloat16 = pytest.mark.skipif(TILES is None, reason="this machine does not multiply in tiles")
+in_bfloat16 = pytest.mark.skipif(
+    with_tiles(choose_target(), ROUNDED) is None, reason="bfloat16 does not pay on this machine"
+)
 
 
-@pytest.fixture
-def kernel() -> Callable[[Program], Kernel]:
-    """Give what compiles a program for tiles."""
-    if TILES is None:
-        pytest.skip("this machine does not multiply in tiles")
-    return partial(Kernel, target=TILES)
+@pytest.fixture(params=["tiles", "vectors"])
+def kernel(request: pytest.FixtureRequest) -> Callable[[Program], Kernel]:
+    """Give what compiles a program for what multiplies bfloat16, whether that pays or not."""
+    if request.param not in UNITS:
+        pytest.skip(f"this machine does not multiply bfloat16 in {request.param}")
+    return partial(Kernel, target=UNITS[request.param])
 
 
 def products(terms: int, units: int, blocks: int) -> Program:
@@ -149,12 +151,13 @@ def test_who_multiplies_in_tiles_has_a_row_of_its_own() -> None:
     whole = 0 if choose_target().cpu in REGISTERS_PAY else None
     for pieces in (ROUNDED, HIGH, WHOLE):
         found = in_tiles("llvm", pieces)
-        assert found == (IN_TILES["llvm", pieces] if TILES else "llvm")
-        assert pieces_of(found) == (pieces if TILES else 0)
-        assert pieces_around(found) == (pieces if TILES else whole)
+        pays = with_tiles(choose_target(), pieces) is not None
+        assert found == (IN_TILES["llvm", pieces] if pays else "llvm")
+        assert pieces_of(found) == (pieces if pays else 0)
+        assert pieces_around(found) == (pieces if pays else whole)
         assert in_tiles("interpreter", pieces) == "interpreter"
     assert pieces_of("llvm") == 0
-    assert pieces_around("llvm") == (WHOLE if TILES else whole)
+    assert pieces_around("llvm") == (WHOLE if "tiles" in UNITS else whole)
     assert pieces_around("interpreter") is None
 
 

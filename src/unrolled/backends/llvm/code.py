@@ -220,6 +220,12 @@ class Code:
         type = ir.VectorType(_BFloat16(), 2 * self.lanes)
         return self.builder.bitcast(self.intrinsic(name, type, [second, first]), self.vector)
 
+    def dot(self, sums: Value, a: Value, b: Value) -> Value:
+        """Add the products of pairs of bfloat16, as which vectors are read, to sums of float32."""
+        type = ir.VectorType(_BFloat16(), 2 * self.lanes)
+        pairs = [self.builder.bitcast(vector, type) for vector in (a, b)]
+        return self.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", self.vector, [sums, *pairs])
+
     def halves_shuffled(self, a: Value, b: Value, order: Sequence[int]) -> Value:
         """Give some halves of the numbers of two vectors, in the order of memory, as a vector."""
         halves = ir.VectorType(ir.IntType(4 * self.float.bytes), 2 * self.lanes)

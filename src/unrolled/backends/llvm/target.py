@@ -37,6 +37,7 @@ class Target:
     vector_bytes: int
     registers: int  # that hold vectors
     pieces: int = 0  # of a factor of a product in tiles, see `backends.precision`; 0: no tiles
+    amx: bool = False  # whether the processor multiplies a tile at once, or its vectors do
 
     @property
     def scalef(self) -> bool:
@@ -101,19 +102,39 @@ def choose_target(name: str | None = None) -> Target:
     return found[name]
 
 
-TILES = ("amx-tile", "amx-bf16", "avx512bf16")
-"""The features that products of bfloat16 in tiles stand on, beside those of avx512."""
+BFLOAT16, AMX = "avx512bf16", ("amx-tile", "amx-bf16")
+"""The features that products of bfloat16 stand on, beside those of avx512: one that rounds numbers
+and multiplies them in vectors, and those that multiply tiles."""
+
+VECTORS_PAY = frozenset({"znver4", "znver5"})
+"""Processors, as LLVM names them, whose vectors multiply bfloat16 twice as fast as float32. On
+Sapphire Rapids, which has tiles for it, they take longer than float32."""
+
+
+def bfloat16_targets(target: Target, pieces: int = 1) -> dict[str, Target]:
+    """Give the target with what multiplies numbers of so many pieces here: tiles, vectors.
+
+    >>> bfloat16_targets(PORTABLE)
+    {}
+    """
+    host = llvm.get_host_cpu_features()
+    found: dict[str, Target] = {}
+    if target.name == "avx512" and host.get(BFLOAT16):
+        if all(host.get(feature) for feature in AMX) and _tiles_allowed():
+            found["tiles"] = replace(target, pieces=pieces, amx=True)
+        if pieces == 1:  # more are as slow in vectors as float32 itself, or slower
+            found["vectors"] = replace(target, pieces=pieces)
+    return found
 
 
 def with_tiles(target: Target, pieces: int) -> Target | None:
-    """Give the target with products in tiles of bfloat16; None where the machine has none.
+    """Give the target with products of so many pieces of bfloat16; None where they do not pay.
 
     >>> with_tiles(PORTABLE, 1) is None
     True
     """
-    host = llvm.get_host_cpu_features()
-    there = target.name == "avx512" and all(host.get(feature) for feature in TILES)
-    return replace(target, pieces=pieces) if there and _tiles_allowed() else None
+    found = bfloat16_targets(target, pieces)
+    return found.get("tiles") or (found.get("vectors") if target.cpu in VECTORS_PAY else None)
 
 
 @cache

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from unrolled.backends.llvm.code import BYTE, Code, Value
+from unrolled.backends.llvm.dots import write_dots
 from unrolled.backends.llvm.frame import Arguments, Rows
 from unrolled.backends.llvm.pieces import cut
 from unrolled.backends.llvm.products import TILE_ROWS, Product
@@ -78,6 +79,8 @@ class PieceRows:
 
 def configure_tiles(code: Code) -> None:
     """Make all tiles 16 rows of 64 bytes, for this thread."""
+    if not code.target.amx:
+        return
     palette = [1] + [0] * 15 + [LINE, 0] * 8 + [0] * 16 + [TILE_ROWS] * 8 + [0] * 8
     type = ir.ArrayType(BYTE, len(palette))
     layout = ir.GlobalVariable(code.builder.module, type, "tiles")
@@ -88,7 +91,8 @@ def configure_tiles(code: Code) -> None:
 
 def release_tiles(code: Code) -> None:
     """Leave the tiles to whoever comes next."""
-    code.intrinsic("llvm.x86.tilerelease", ir.VoidType(), [])
+    if code.target.amx:
+        code.intrinsic("llvm.x86.tilerelease", ir.VoidType(), [])
 
 
 def cut_rows(code: Code, product: Product, source: Value, target: Value) -> None:
@@ -155,6 +159,9 @@ def write_tiles(
         sums: where they go.
         more: whether they are added to what is there.
     """
+    if not code.target.amx:
+        write_dots(code, pairs, operands, count, panel, columns, sums, more)
+        return
     with code.builder.if_else(code.less(TILE_ROWS, count)) as (many, few):
         with many:
             _write_tiles(code, pieces, pairs, operands, panel, columns, sums, more, 2)
