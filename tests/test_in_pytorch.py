@@ -18,7 +18,7 @@ from unrolled import compiled, zoo
 from unrolled.cell import Cell
 from unrolled.compiler import Cache, compile_cell
 from unrolled.errors import BackendError, ShapeError
-from unrolled.layers import torch_nn
+from unrolled.layers import lent
 from unrolled.layers.attending import Bahdanau
 from unrolled.recurrence import unroll
 
@@ -172,7 +172,7 @@ def test_an_export_holds_one_operation_for_each_recurrence(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "CACHE", Cache())  # what is exported has never run
-    torch_nn._template.cache_clear()
+    lent._template.cache_clear()
     layer = MODELS[model]()
     xs, more = given(model, 7, 4)
     batch = Dim("batch")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
+from unrolled.cell import Cell
 from unrolled.errors import BackendError, ShapeError
 from unrolled.layers import torch_nn as ours
 
@@ -299,7 +300,7 @@ def test_a_layer_may_run_another_of_its_sizes_in_a_hook():
         wanted, seen = theirs(xs)[0], []
 
         def hook(module: nn.Module, *_: object) -> None:
-            if isinstance(module, ours.Cell) and not seen:
+            if isinstance(module, Cell) and not seen:
                 seen.append(module)
                 other(xs)
 
