@@ -6,7 +6,7 @@
 Both start from the same weights and must give the same loss and gradients. torch.nn's side packs
 the ragged sources, as its users do; everything but the recurrences is shared code. Both train on
 the same batches by turns; the record goes to benchmarks/results. --precision says how
-products are made; `unrolled train` makes them in bfloat16 where a processor multiplies it in tiles.
+products are made; `unrolled train` makes them in bfloat16 where a processor is faster with it.
 """
 
 import argparse

@@ -29,6 +29,7 @@ in_pieces = pytest.mark.parametrize(
 @pytest.fixture
 def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "WORTH", dict.fromkeys(ERRORS, 0))
+    monkeypatch.setattr(products, "BLOCK", 0)
 
 
 def are_near(ours: Tensor, theirs: Tensor, pieces: int) -> bool:
@@ -68,10 +69,29 @@ def test_transforms_of_functions_follow() -> None:
     assert torch.equal(ours, theirs)
 
 
-def test_what_does_not_pay_is_left_to_pytorch() -> None:
-    left, right = torch.randn(5, 6), torch.randn(6, 4)
-    for pieces in (None, *ERRORS):
-        assert torch.equal(multiply(left, right, pieces), left @ right)
+@pytest.mark.parametrize("pieces", ERRORS)
+def test_kernels_multiply_what_pays_and_pytorch_the_rest(
+    pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def watched(left: Tensor, right: Tensor, pieces: int) -> Tensor:
+        made.append(pieces)
+        return left @ right
+
+    monkeypatch.setattr(products, "multiply_here", watched)
+    monkeypatch.setattr(products, "WORTH", {pieces: 50 * 40 * 30})
+    monkeypatch.setattr(products, "BLOCK", 50 * 30 // torch.get_num_threads())
+    left, right = torch.randn(50, 40), torch.randn(40, 30)
+    multiply(left, right, pieces)
+    LINEAR[pieces](left, right.T)
+    multiply(left.expand(3, 50, 40), right.expand(3, 40, 30), pieces)
+    assert made == 5 * [pieces]
+    multiply(left[:, 1:], right[1:], pieces)  # too little to do
+    multiply(left[1:].repeat(1, 2), right.repeat(2, 1), pieces)  # too small for all threads
+    multiply(left, right, None)
+    LINEAR[pieces](left[1:], right.T)
+    assert made == 5 * [pieces]
 
 
 @pytest.mark.usefixtures("everything_pays")
@@ -94,7 +114,7 @@ def test_forward_mode_is_refused_as_kernels_refuse_it() -> None:
 
 
 @pytest.mark.parametrize("pays", [True, False], ids=["where that pays", "where it does not"])
-@pytest.mark.parametrize("asked", [WHOLE, ROUNDED], ids=["whole", "rounded"])
+@pytest.mark.parametrize("asked", [WHOLE, HIGH, ROUNDED], ids=["whole", "high", "rounded"])
 def test_without_tiles_registers_multiply(
     asked: int, pays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,5 +122,5 @@ def test_without_tiles_registers_multiply(
     monkeypatch.setattr(precision, "REGISTERS_PAY", {choose_target().cpu} if pays else {})
     monkeypatch.setattr(precision, "_registers_pay", precision._registers_pay.__wrapped__)
     monkeypatch.setattr(precision, "pieces_asked", lambda: asked)
-    assert precision.pieces_around("llvm") == (0 if pays and asked == WHOLE else None)
+    assert precision.pieces_around("llvm") == (0 if pays and asked != ROUNDED else None)
     assert precision.pieces_around("interpreter") is None

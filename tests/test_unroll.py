@@ -354,3 +354,12 @@ def test_a_cell_of_torch_is_unrolled_as_it_is(module: type[nn.RNNCellBase]) -> N
     cell = module(3, 5)  # pyright: ignore[reportCallIssue]
     ys, last = unroll(cell, XS)
     assert torch.equal(ys[-1], last["h"])
+
+
+@pytest.mark.parametrize("backend", ["eager", "llvm"])
+def test_an_input_that_is_a_view_with_the_other_sign_is_read_as_what_it_is(backend: str) -> None:
+    xs = torch.randn(5, 6, 1, dtype=torch.complex64).conj().imag
+    assert xs.is_neg()
+    cell = GRU(1, 4)
+    ys, _ = unroll(cell, xs, backend=backend)
+    torch.testing.assert_close(ys, unroll(cell, xs.resolve_neg(), backend="eager")[0])

@@ -83,6 +83,17 @@ def test_only_numbers_that_registers_multiply_go_by_their_row(
     )
 
 
+def test_tiles_around_a_loop_do_not_take_products_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "CACHE", Cache())
+    monkeypatch.setattr(ways, "pieces_around", lambda _: WHOLE)
+    monkeypatch.setattr(ways, "in_tiles", lambda name, _: name)
+    monkeypatch.setattr(ways, "INSIDE", {None: (), WHOLE: ((0, 64),)})
+    asked: list[int] = []
+    monkeypatch.setattr(ways, "_for_rows", lambda found, *kind: asked.append(kind[1]) or found)
+    unroll(LSTM(6, 10), torch.randn(2, 1, 6), backend="interpreter")
+    assert asked == [0]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("rows", [8, 40])
 @pytest.mark.parametrize("fits", [True, False], ids=["that stay", "too large to stay"])

@@ -15,6 +15,9 @@ WORTH = {0: 1 << 25, ROUNDED: 1 << 23, HIGH: 1 << 24, WHOLE: 1 << 26}
 """Multiplications of a product from which on it is faster than PyTorch's; by the pieces of a factor
 in tiles, 0 in registers."""
 
+BLOCK = 1 << 12
+"""Numbers of a result of which each thread has to have as many: threads share out no terms."""
+
 
 def multiply(left: Tensor, right: Tensor, pieces: int | None) -> Tensor:
     """Multiply two matrices, or as many pairs of them.
@@ -45,8 +48,9 @@ def multiply(left: Tensor, right: Tensor, pieces: int | None) -> Tensor:
 
 
 def _pays(left: Tensor, columns: int, pieces: int) -> bool:
-    terms = left.shape[-1]
-    return left.shape[-2] * terms * columns >= max(1, WORTH[pieces])
+    rows, terms = left.shape[-2:]
+    shared = rows * columns >= BLOCK * torch.get_num_threads()
+    return shared and rows * terms * columns >= max(1, WORTH[pieces])
 
 
 def _linear(pieces: int) -> Callable[..., Tensor]:
@@ -81,7 +85,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         raise BackendError(
-            "such a product has no derivative in forward mode, as in torch.func.jvp: choose "
+            "a kernel's product has no derivative in forward mode, as in torch.func.jvp: choose "
             'backend="auto" or backend="eager"'
         )
 

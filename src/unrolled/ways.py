@@ -29,10 +29,12 @@ outputs, are in the loop, and up to how many numbers of what is multiplied; by t
 factor in tiles, where 0 means that products around the loop are in registers, and None that PyTorch
 makes them. For fewer rows it costs more to read a matrix than what is done with it. Products in
 tiles cost less than to write and to read what they give: the more so where other work has taken the
-caches since. Nor do those in registers cost more in the loop than around it."""
+caches since. Nor do those in registers cost more in the loop than around it, in one thread either,
+which then reads all matrices."""
 
 STAYS = 7 << 18
-"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step."""
+"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step. With 1 MiB,
+where vectors multiply what lies in tiles, half of it gives no other times."""
 
 WIDE = 1 << 14
 """Numbers in a row of states so many of which no cache keeps for the rows of a tile. Without
@@ -55,7 +57,7 @@ class Way:
     """One way to run a compiled cell."""
 
     lowered: Lowered
-    hoisted: Piece  # what comes before the loop, with products in tiles where they pay
+    hoisted: Piece  # what comes before the loop, with products of the project's own where they pay
     kernels: Kernels  # of the loop
 
 
@@ -75,8 +77,8 @@ def way_of(compiled: Compiled, call: Call, backend: str) -> Way:
         each, least = MANY[asked]
         if batch >= max(each * threads, least):
             backend = in_tiles(backend, asked)
-        pieces = pieces_of(backend) or _around(backend, compiled)
-        products = _inside(pieces, batch, threads)
+        registers = _around(backend, compiled) == 0
+        products = _inside(pieces_of(backend) or (0 if registers else None), batch, threads)
         sharing = _sharing(batch, threads)
     kind = _Kind(backend, call.resets is not None, call.keep_states, asked, products, sharing)
     return compiled.made_once(kind, lambda: _choose(compiled, kind))

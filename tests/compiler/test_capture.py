@@ -301,6 +301,24 @@ def test_what_changes_or_stops_gradients_comes_out_as_it_does_in_eager(
     torch.testing.assert_close(*slopes)
 
 
+def test_no_order_of_products_is_looked_for_that_depends_on_the_batch() -> None:
+    seen: list[bool] = []
+
+    class Asking(Cell):
+        def __init__(self) -> None:
+            super().__init__(h=2)
+
+        def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            seen.append(torch.backends.opt_einsum.enabled)
+            h = torch.tanh(x + h)
+            return h, h
+
+    before = torch.backends.opt_einsum.enabled
+    capture(Asking(), torch.zeros(3, 2))
+    assert False in seen
+    assert torch.backends.opt_einsum.enabled == before
+
+
 def test_capturing_leaves_the_cell_as_it_is() -> None:
     cell = Counts()
     with pytest.raises(CaptureError):

@@ -1,4 +1,4 @@
-"""Of how many pieces of bfloat16 a factor of a product is, and who multiplies these in tiles.
+"""Of how many pieces of bfloat16 a factor of a product is, and who multiplies these.
 
     autocast to bfloat16             1   the number rounded to bfloat16
     float32_matmul_precision medium  1
@@ -6,7 +6,8 @@
                              highest 3   all of them
 
 `torch.set_float32_matmul_precision` speaks of the very sums of bfloat16 that tiles are made for.
-Sums are in float32, and what is no product is as it always is.
+Sums are in float32, and what is no product is as it always is. Pieces lie in tiles of 16 rows, which
+AMX multiplies at once; a processor without it may have vectors that multiply one piece.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ IN_TILES = {
 REGISTERS_PAY = frozenset({"znver4", "znver5"})
 """Processors, as LLVM names them, on which products of the project's own are faster than PyTorch's:
 PyTorch calls a library for them that was written for those of another maker. Measured on the first
-of these, 1.05 to 1.3 times."""
+of these alone, 1.05 to 1.3 times."""
 
 
 def pieces_asked() -> int:
@@ -47,7 +48,7 @@ def pieces_asked() -> int:
 
 @cache
 def in_tiles(compiler: str, pieces: int) -> str:
-    """Give what multiplies in tiles, if this machine has instructions for that.
+    """Give what multiplies in tiles, if that pays on this machine.
 
     Args:
         compiler: a name from `COMPILERS`.
@@ -84,7 +85,7 @@ def pieces_around(compiler: str) -> int | None:
     """Give the same of products around its loops, None where PyTorch makes them.
 
     They may be in tiles where the loops are not: then they are as PyTorch's setting asks when they
-    are made. Without tiles they are in registers on processors for which PyTorch's are slower.
+    are made. Without tiles they are in registers on processors for which PyTorch's are slower, of all 24 bits for "high" too.
 
     Example:
         >>> pieces_around("interpreter") is None
@@ -92,7 +93,7 @@ def pieces_around(compiler: str) -> int | None:
     """
     if in_tiles(compiler, WHOLE) != compiler:
         return pieces_asked()
-    if compiler == "llvm" and pieces_asked() == WHOLE and _registers_pay():
+    if compiler == "llvm" and pieces_asked() != ROUNDED and _registers_pay():
         return 0
     return pieces_of(compiler) or None
 
@@ -120,8 +121,8 @@ def multiply_here(left: Tensor, right: Tensor, pieces: int) -> Tensor:
     Raises:
         BackendError: this machine has no such instructions.
     """
-    factors = (x if 1 in x.stride() else x.contiguous() for x in (left, right))
-    return _gemm(pieces)(*factors)
+    whole = (x.resolve_neg() for x in (left, right))
+    return _gemm(pieces)(*(x if 1 in x.stride() else x.contiguous() for x in whole))
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tag, Tensor
+from torch.backends import opt_einsum
 from torch.func import functional_call
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves
@@ -139,6 +140,7 @@ def _traced(
             torch.enable_grad(),
             torch._C._AutoDispatchBelowADInplaceOrView(),  # or a linear would come in pieces
             recorder.shapes.error_on_new_guards(),
+            opt_einsum.flags(enabled=False),  # it would ask how many rows there are
             recorder,
             functions.recorded(recorder.within, recorder.surrogate),
             Attends(),

@@ -1,6 +1,7 @@
 """Object code on disk: found again, never believed when damaged, never shared."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,5 +75,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing_else(folder: Path) -> None:
 
 
 def test_the_key_follows_from_program_and_target() -> None:
-    found = {cache.key(text, t) for text in ("a", "b") for t in targets().values()}
-    assert len(found) == 2 * len(targets())
+    wide = next(iter(targets().values()))
+    kinds = [*targets().values(), replace(wide, pieces=1), replace(wide, pieces=1, amx=True)]
+    found = {cache.key(text, target) for text in ("a", "b") for target in kinds}
+    assert len(found) == 2 * len(kinds)

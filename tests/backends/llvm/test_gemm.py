@@ -114,6 +114,13 @@ def test_what_is_no_number_stays_in_its_row_and_column(number: float, pieces: in
 
 
 @pytest.mark.parametrize("pieces", EXACT)
+def test_a_view_with_the_other_sign_is_read_as_what_it_is(pieces: int) -> None:
+    left, right = torch.randn(10, 12), torch.randn(12, 5)
+    ours = multiply_here(torch._neg_view(left), right, pieces)
+    torch.testing.assert_close(ours, -left @ right, rtol=2**-14, atol=1e-4)
+
+
+@pytest.mark.parametrize("pieces", EXACT)
 def test_matrices_without_numbers_side_by_side_are_copied(pieces: int) -> None:
     left, right = torch.randn(10, 12)[::2, ::2], torch.randn(12, 5)[::2]
     assert 1 not in left.stride()

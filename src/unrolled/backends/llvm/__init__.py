@@ -11,8 +11,9 @@
     blocks     nests with matmuls: some units at a time, then what follows from them
     spots      what a nest does for one vector of one row
     matmul     the register tile: the instruction that multiplies
-    tiles      the same in the tiles of AMX, of bfloat16
-    pieces     numbers as one or three of bfloat16
+    tiles      the same of bfloat16 in tiles, which AMX multiplies
+    dots       the same for a processor without AMX, whose vectors do
+    pieces     numbers as one, two or three of bfloat16
     gemm       products of two matrices, around the loop: threads take blocks of them
     factors    what such a product is made of
     tiled, tiling   a block of it in tiles

@@ -8,9 +8,9 @@ vectors at once, so that the processor has other work while it waits for the end
 
 from dataclasses import dataclass
 
-from unrolled.backends.llvm.code import Value
+from unrolled.backends.llvm.code import INDEX, POINTER, Code, Value
 from unrolled.backends.llvm.frame import Rows, address
-from unrolled.backends.llvm.matmul import write_tile
+from unrolled.backends.llvm.matmul import write_rows
 from unrolled.backends.llvm.products import TILE_ROWS, Product
 from unrolled.backends.llvm.spots import (
     TOGETHER,
@@ -51,8 +51,7 @@ def write_block(scene: Scene, number: Value, first: Value, end: Value) -> None:
     def rows(position: Value, _: list[Value]) -> list[Value]:
         until = code.least(code.add(position, size), end)
         column = 0
-        if one.pieces:
-            _ask_for_block(scene, block, position, until)
+        _ask_for_block(scene, block, position, until)
         for product in scene.products:
             _write_passes(scene, product, block, position, until, room, column)
             column += product.columns
@@ -141,57 +140,38 @@ def _write_rows_of(
     columns: int,
     sums: Rows,
 ) -> None:
-    """Write a pass over some rows, tile by tile; rows behind the last are the last once more.
+    """Write a pass over some rows, by a function that all products of its size share."""
+    code, terms, high = scene.code, product.terms, product.tile.rows
+    operand = scene.homes[product.operand.home]
+    begin = code.add(product.operand.offset, code.times(block.segment, terms))
+    order = code.at(scene.arguments.pointers["order"], position, size=8)
+    count = code.builder.sub(until, position)
 
-    A tile that is filled up costs less than a smaller one as long as it is more than half full.
-    """
-    code, done, rows = scene.code, position, product.tile.rows
+    def write(inner: Code, given: list[Value]) -> None:
+        order, count, base, stride, panel, place, line = given
+        size = terms, columns, high
+        write_rows(inner, order, count, Rows(base, stride), panel, *size, Rows(place, line))
 
-    def tile(values: list[Value], rows: int) -> list[Value]:
-        last = code.add(until, -1)
-        indices = [row_at(scene, code.least(code.add(values[0], r), last)) for r in range(rows)]
-        unit = code.add(code.times(block.segment, product.width), block.inside)
-        _prefetch(scene, indices, unit)
-        begin = code.times(block.segment, product.terms)
-        operands = [
-            code.at(address(code, scene.homes, product.operand, row), begin) for row in indices
-        ]
-        found = write_tile(code, operands, panel, product.terms, columns)
-        for row in range(rows):
-            line = code.add(code.builder.sub(values[0], position), row)
-            start = code.at(sums.base, code.times(line, sums.stride))
-            for column in range(columns):
-                code.store(found[row][column], code.at(start, column * code.lanes))
-        return [code.add(values[0], rows)]
-
-    while rows:
-        smaller = {1: 0}.get(rows, rows // 2 if rows == product.tile.rows else 1)
-        (done,) = code.repeat(
-            lambda values, smaller=smaller: code.less(code.add(values[0], smaller), until),
-            lambda values, rows=rows: tile(values, rows),
-            [done],
-        )
-        rows = smaller
-
-
-def _prefetch(scene: Scene, rows: list[Value], unit: Value) -> None:
-    """Ask for what is read and written behind the matmuls, which take a while."""
-    nest = scene.nest
-    wanted = [(p, False) for p in nest.loads.values() if p.home.kind == "input"]
-    wanted += [(s.place, True) for s in nest.stores if s.place.home.kind == "output"]
-    for place, write in wanted:
-        for row in rows:
-            start = address(scene.code, scene.homes, place, row)
-            scene.code.prefetch(scene.code.at(start, unit), write=write)
+    types = [POINTER, INDEX, POINTER, INDEX, POINTER, POINTER, INDEX]
+    rows = code.at(operand.base, begin), operand.stride
+    given = [order, count, *rows, panel, sums.base, sums.stride]
+    code.call(f"rows of {terms} terms by {columns} columns", types, write, given)
 
 
 def _ask_for_block(scene: Scene, block: Block, position: Value, until: Value) -> None:
-    """Ask for what is written behind the matmuls, which take a while."""
+    """Ask for what is read and written behind the matmuls, which take a while."""
     code, one = scene.code, scene.products[0]
     unit = code.add(code.times(block.segment, one.width), block.inside)
+    wanted = [(p, False) for p in scene.nest.loads.values() if p.home.kind == "input"]
+    wanted += [(s.place, True) for s in scene.nest.stores if s.place.home.kind == "output"]
 
     def body(here: Value, _: list[Value]) -> list[Value]:
-        ask_to_write(scene, row_at(scene, here), unit, one.tile.vectors)
+        row = row_at(scene, here)
+        if one.pieces:
+            ask_to_write(scene, row, unit, one.tile.vectors)
+            return []
+        for place, write in wanted:
+            code.prefetch(code.at(address(code, scene.homes, place, row), unit), write=write)
         return []
 
     code.loop(position, until, body)

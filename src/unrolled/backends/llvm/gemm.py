@@ -96,11 +96,13 @@ def gemm(pieces: int) -> Gemm:
         pieces: of a factor, see `backends.precision`; 0: in registers, as it is.
 
     Raises:
-        BackendError: this machine has no tiles.
+        BackendError: this machine does not multiply such pieces, or it does not pay.
     """
     target = with_tiles(choose_target(), pieces) if pieces else choose_target()
     if target is None:
-        raise BackendError("this machine does not multiply in tiles of bfloat16")
+        raise BackendError(
+            f"on this machine it does not pay to multiply {pieces} pieces of bfloat16"
+        )
     return Gemm(target)
 
 

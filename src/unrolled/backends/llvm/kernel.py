@@ -185,7 +185,7 @@ class Kernel:
             raise ShapeError(
                 f"{name} is {found}: expected {self.dtype} of shape {shape} on the cpu"
             )
-        return x
+        return x.resolve_neg() if x.is_neg() else x
 
     def _outputs(
         self, table: Table, time: int, batch: int, reverse: bool

@@ -11,6 +11,7 @@ For each k every column is loaded once and multiplied with one number of every r
 from collections.abc import Sequence
 
 from unrolled.backends.llvm.code import Code, Value
+from unrolled.backends.llvm.frame import Rows
 
 PREFETCH_TERMS = 16
 """How many terms ahead of its use a panel is asked for: it comes from the L2 cache, and what the
@@ -27,6 +28,56 @@ faster and take a third longer to compile.)"""
 
 Accumulators = list[list[Value]]
 """A vector for each row and column."""
+
+
+def write_rows(
+    code: Code,
+    order: Value,
+    count: Value,
+    operands: Rows,
+    panel: Value,
+    terms: int,
+    columns: int,
+    high: int,
+    sums: Rows,
+) -> None:
+    """Write the product of rows with one panel of weights, tile by tile.
+
+    A tile that is filled up, by its last row once more, costs less than a smaller one as long as it
+    is more than half full.
+
+    Args:
+        code: where to write it.
+        order: the address of the rows' numbers.
+        count: rows.
+        operands: where they lie.
+        panel: the address of the panel (terms, columns, lanes).
+        terms: the number of products in a sum, k.
+        columns: vectors side by side in the panel.
+        high: rows of a tile.
+        sums: where they go, one row after the other; there is room for a tile behind any.
+    """
+
+    def tile(values: list[Value], rows: int) -> list[Value]:
+        last = code.add(count, -1)
+        places = [code.least(code.add(values[0], r), last) for r in range(rows)]
+        numbers = [code.load_index(code.at(order, place, size=8)) for place in places]
+        starts = [code.at(operands.base, code.times(n, operands.stride)) for n in numbers]
+        for row, vectors in enumerate(write_tile(code, starts, panel, terms, columns)):
+            line = code.at(sums.base, code.times(code.add(values[0], row), sums.stride))
+            for column, vector in enumerate(vectors):
+                code.store(vector, code.at(line, column * code.lanes))
+        return [code.add(values[0], rows)]
+
+    done, rows = code.index(0), high
+    while rows:
+        smaller = {1: 0}.get(rows, rows // 2 if rows == high else 1)
+        (done,) = code.repeat(
+            lambda values, smaller=smaller: code.less(code.add(values[0], smaller), count),
+            lambda values, rows=rows: tile(values, rows),
+            [done],
+        )
+        rows = smaller
 
 
 def write_tile(

@@ -1,4 +1,4 @@
-"""Numbers of float32 as sums of numbers of bfloat16, whose products tiles can add up.
+"""Numbers of float32 as sums of numbers of bfloat16, whose products are added up in float32.
 
 A float32 has 24 bits and a bfloat16 eight, at the same range. So three pieces, the first eight
 bits, the next eight and the last, are the number itself; and of the nine products of two numbers'

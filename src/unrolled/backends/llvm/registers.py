@@ -1,4 +1,4 @@
-"""Blocks of a product in registers: of float32 as it is, for a machine without tiles.
+"""Blocks of a product in registers: of float32 as it is, for a machine without AMX.
 
 For so many terms at a time a thread copies its columns of the right matrix into its second cache,
 panel by panel, and goes through its rows of the left one: some of them, copied into its first, are

@@ -1,4 +1,4 @@
-"""Blocks of a product in the tiles of AMX: float32 in memory, pieces of it on the way to the tiles.
+"""Blocks of a product of tiles: float32 in memory, pieces of bfloat16 on the way to the tiles.
 
 PyTorch has products of bfloat16 too, but of factors that were rounded before; they round what they
 give; and they take 3 to 5 ms to get ready for every new number of rows.

@@ -1,6 +1,7 @@
-"""Products in the tiles of AMX: their factors are pieces of bfloat16, their sums float32.
+"""Products of tiles: their factors are pieces of bfloat16, their sums float32.
 
-A tile is 16 rows of 64 bytes. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
+A tile is 16 rows of 64 bytes. AMX has registers for them, and one instruction for a product of two;
+without it vectors multiply what lies so, see `dots`. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
 32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
 
     operands[16 rows][tile][piece][row][pair of terms][2]
@@ -78,7 +79,7 @@ class PieceRows:
 
 
 def configure_tiles(code: Code) -> None:
-    """Make all tiles 16 rows of 64 bytes, for this thread."""
+    """Make all tiles of AMX 16 rows of 64 bytes, for this thread."""
     if not code.target.amx:
         return
     palette = [1] + [0] * 15 + [LINE, 0] * 8 + [0] * 16 + [TILE_ROWS] * 8 + [0] * 8
@@ -160,6 +161,7 @@ def write_tiles(
         more: whether they are added to what is there.
     """
     if not code.target.amx:
+        assert pieces == 1, "vectors multiply one piece"
         write_dots(code, pairs, operands, count, panel, columns, sums, more)
         return
     with code.builder.if_else(code.less(TILE_ROWS, count)) as (many, few):
