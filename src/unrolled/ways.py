@@ -33,8 +33,8 @@ caches since. Nor do those in registers cost more in the loop than around it, in
 which then reads all matrices."""
 
 STAYS = 7 << 18
-"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step. With 1 MiB,
-where vectors multiply what lies in tiles, half of it gives no other times."""
+"""Bytes of weights in tiles that stay in a core's second cache, 2 MiB, from step to step. With 1
+MiB, where vectors multiply what lies in tiles, half of it was no faster."""
 
 WIDE = 1 << 14
 """Numbers in a row of states so many of which no cache keeps for the rows of a tile. Without

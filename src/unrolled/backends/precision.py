@@ -6,8 +6,8 @@
                              highest 3   all of them
 
 `torch.set_float32_matmul_precision` speaks of the very sums of bfloat16 that tiles are made for.
-Sums are in float32, and what is no product is as it always is. Pieces lie in tiles of 16 rows, which
-AMX multiplies at once; a processor without it may have vectors that multiply one piece.
+Sums are in float32, and what is no product is as it always is. Pieces lie in tiles of 16 rows,
+which AMX multiplies at once; a processor without it may have vectors that multiply one piece.
 """
 
 from collections.abc import Callable
@@ -85,7 +85,8 @@ def pieces_around(compiler: str) -> int | None:
     """Give the same of products around its loops, None where PyTorch makes them.
 
     They may be in tiles where the loops are not: then they are as PyTorch's setting asks when they
-    are made. Without tiles they are in registers on processors for which PyTorch's are slower, of all 24 bits for "high" too.
+    are made. Without tiles they are in registers on processors for which PyTorch's are slower, in
+    all 24 bits for "high" too.
 
     Example:
         >>> pieces_around("interpreter") is None

@@ -1,8 +1,9 @@
 """Products of tiles: their factors are pieces of bfloat16, their sums float32.
 
 A tile is 16 rows of 64 bytes. AMX has registers for them, and one instruction for a product of two;
-without it vectors multiply what lies so, see `dots`. Two tiles of factors give one of sums, 16 x 16: the rows of one hold
-32 terms of a row of the batch, those of the other a pair of terms for each of 16 units::
+without it vectors multiply what lies so, see `dots`. Two tiles of factors give one of sums, 16 x
+16: the rows of one hold 32 terms of a row of the batch, those of the other a pair of terms for each
+of 16 units::
 
     operands[16 rows][tile][piece][row][pair of terms][2]
     panel[tile][piece][pair of terms][column][lane][2]
