@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from unrolled.cell import Cell
 from unrolled.compiler.blame import FUNCTION, failed, operation_name, refused
 from unrolled.compiler.functions import Functions
+from unrolled.compiler.merged import split_rows
 from unrolled.compiler.parts import DRAWS, Attends, Drawn
 from unrolled.compiler.recorder import Recorder
 from unrolled.compiler.step import Step, batch_axis, features, reached
@@ -155,6 +156,7 @@ def _traced(
             torch._C._AutoDispatchBelowADInplaceOrView(),
             recorder.shapes.error_on_new_guards(),
         ):
+            split_rows(recorder)
             recorder.take_apart(states)
     except Exception as error:  # whatever torch raises says that there is no graph
         raise failed(cell, error) from error

@@ -219,18 +219,26 @@ class Recorder(TorchDispatchMode):
             found = [n for n in self.graph.nodes if n in inside and n.target in PARTS]
             left = [self._take_apart(node, inside) for node in found]
 
-    def _take_apart(self, node: Node, inside: Set[Node]) -> bool:
-        """Put one operation together of others, if that can be done."""
+    def again(self, node: Node, make: Callable[[], Any]) -> Any:
+        """Record what a function computes before a node, which it may take the place of."""
         aliases, numbers = self.aliases, self.numbers
         self.aliases, self.place = Aliases(self), node.meta[PLACE]
         self.numbers = {key: n for key, n in numbers.items() if key == self.batch.node.expr}
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), self._value)
         try:
             with self.graph.inserting_before(node), self:
-                found = PARTS[node.target](*args, **kwargs)
-                found = tree_map_only(Tensor, lambda made: made.contiguous(), found)
+                return make()
         finally:
             self.aliases, self.numbers, self.place = aliases, numbers, None
+
+    def _take_apart(self, node: Node, inside: Set[Node]) -> bool:
+        """Put one operation together of others, if that can be done."""
+
+        def make() -> Any:
+            args, kwargs = torch.fx.map_arg((node.args, node.kwargs), self.value)
+            found = PARTS[node.target](*args, **kwargs)
+            return tree_map_only(Tensor, lambda made: made.contiguous(), found)
+
+        found = self.again(node, make)
         if found is NotImplemented:
             return False
         one = isinstance(found, Tensor)
@@ -241,7 +249,7 @@ class Recorder(TorchDispatchMode):
             user.replace_all_uses_with(self.nodes[id(part)])
         return True
 
-    def _value(self, node: Node) -> Any:
+    def value(self, node: Node) -> Any:
         """Give what stands for a node's value; of whole numbers that the code made, themselves."""
         value = node.meta["val"]
         if not isinstance(value, Tensor) or value.is_floating_point():
