@@ -186,6 +186,10 @@ PLACES: dict[str, Function] = {
     "scatter": lambda h: h.scatter(1, h.argmax(-1, keepdim=True), 0.5),
     "scatter of others": lambda h: h.scatter(1, h.topk(2).indices, h[:, 5:7]),
     "scatter_add": lambda h: h.scatter_add(1, h.argsort(-1)[:, 2:4] // 2, h[:, :2]),
+    "whole numbers of what is computed": lambda h: h * (9 * h).long() - (7 * h).int() % 3,
+    "a place that is computed": lambda h: (
+        h + functional.one_hot((9 * h.abs()).long().clamp(max=7), 8).sum(-2).to(h)
+    ),
     "whole numbers": lambda h: h * (2 * h.argmax(-1, keepdim=True) + (h > 0).long().sum(-1, True)),
     "gumbel choice": lambda h: h * straight(h),
 }
@@ -257,14 +261,13 @@ def test_every_row_is_tried(used_rows: set[object]) -> None:
     [
         (lambda h: h.cummax(-1).indices * h, "where aten.cummax.default has found its values"),
         (lambda h: h * (h * 200).to(torch.int8), "it makes whole numbers"),
-        (lambda h: h * h.long(), "it makes whole numbers"),
         (lambda h: h.repeat(1, 3).topk(17).values[:, :8], "has the operation aten.topk"),
         (
             lambda h: twice(functional.max_pool1d(h[:, None], 2, ceil_mode=True)),
             "has the operation aten.max_pool2d",
         ),
     ],
-    ids=["places", "bytes", "whole", "sorted", "rounded up"],
+    ids=["places", "bytes", "sorted", "rounded up"],
 )
 def test_what_no_program_has_is_named(
     function: Function, message: str, monkeypatch: pytest.MonkeyPatch, drawn: Tensor

@@ -76,9 +76,18 @@ def _to(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:
         return Wide(str(found), value.dims, value.axis, mask=True)
     if dtype != low.dtype and not whole:
         raise low.error(node, f"it computes in {dtype}, the cell in {low.dtype}")
+    name = low.as_rows(value)
     if whole and node.all_input_nodes[0].meta["val"].dtype.is_floating_point:
-        raise low.error(node, f"it makes whole numbers ({dtype}) of what it computes")
-    return shaped(node, Wide(low.as_rows(value), value.dims, value.axis))
+        if dtype not in (torch.int64, torch.int32):
+            raise low.error(node, f"it makes whole numbers ({dtype}) of what it computes")
+        name = _towards_zero(low, name)
+    return shaped(node, Wide(name, value.dims, value.axis))
+
+
+def _towards_zero(low: Lowering, name: str) -> str:
+    below, above = low.emit(Op.NEG, name), low.emit(Op.FLOOR, name)
+    below = low.emit(Op.NEG, low.emit(Op.FLOOR, below))
+    return low.emit(Op.WHERE, low.emit(Op.LT, name, 0.0), below, above)
 
 
 def _same(low: Lowering, node: Node, a: object, *_: object, **__: object) -> Wide:
