@@ -186,6 +186,12 @@ PLACES: dict[str, Function] = {
     "scatter": lambda h: h.scatter(1, h.argmax(-1, keepdim=True), 0.5),
     "scatter of others": lambda h: h.scatter(1, h.topk(2).indices, h[:, 5:7]),
     "scatter_add": lambda h: h.scatter_add(1, h.argsort(-1)[:, 2:4] // 2, h[:, :2]),
+    "index_add": lambda h: h.index_add(1, torch.tensor([0, 3, 3, 7]), h[:, 2:6], alpha=2),
+    "two indices": lambda h: functional.interpolate(plane(h), scale_factor=2).flatten(1)[:, 4:12],
+    "stack in front": lambda h: torch.stack([h, h.sin(), 2 * h], 0).prod(0),
+    "instance norm": lambda h: functional.instance_norm(
+        halves(h), weight=h.new_full((2,), 3.0), bias=h.new_ones(2)
+    ).flatten(1),
     "whole numbers of what is computed": lambda h: h * (9 * h).long() - (7 * h).int() % 3,
     "a place that is computed": lambda h: (
         h + functional.one_hot((9 * h.abs()).long().clamp(max=7), 8).sum(-2).to(h)
@@ -211,6 +217,8 @@ PRODUCTS: dict[str, Function] = {
     "bilinear": lambda h: functional.bilinear(h, h, torch.ones(8, 8, 8).to(h), h.new_ones(8)),
     "attention": lambda h: attention(h, causal=False),
     "causal attention": lambda h: attention(h, causal=True),
+    "distances": lambda h: torch.cdist(halves(h), halves(h).sin()).flatten(1).repeat(1, 2),
+    "distances along axes": lambda h: twice(torch.cdist(halves(h), halves(h.sin()), 1)),
     "cosine": lambda h: h * functional.cosine_similarity(h, h.roll(1, -1), dim=-1)[:, None],
 }
 

@@ -8,6 +8,7 @@ one on are one further. What cannot be told apart so stays as it is, and is refu
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
@@ -55,73 +56,80 @@ class _Mixed(Exception):
 
 def split_rows(recorder: "Recorder") -> None:
     """Record once more, with a dimension of its own, what is counted together with the batch."""
-    apart: dict[Node, Any] = {}
+    rows = _Rows(recorder)
     for node in list(recorder.graph.nodes):
+        rows.split(node)
+
+
+class _Rows:
+    """What is computed of rows that count more than the batch, and of them apart."""
+
+    def __init__(self, recorder: "Recorder") -> None:
+        self.recorder = recorder
+        self.apart: dict[Node, Any] = {}  # by the node that has the same with rows together
+
+    def split(self, node: Node) -> None:
+        """Record a node once more, if rows are counted together in it or in what it reads."""
         made = node.meta.get("val")
-        parts = made if isinstance(made, (tuple, list)) else [made]
+        parts: list[Any] = [*made] if isinstance(made, (tuple, list)) else [made]
         if node.op != "call_function" or not all(isinstance(part, Tensor) for part in parts):
-            continue
-        counted = [_times(recorder, part) for part in parts]
-        if not (any(counted) or any(operand in apart for operand in node.all_input_nodes)):
-            continue
+            return
+        together = any(map(self._times, parts))
+        if not (together or any(operand in self.apart for operand in node.all_input_nodes)):
+            return
         try:
-            found = recorder.again(node, lambda node=node: _again(recorder, node, apart))
+            found = self.recorder.again(node, partial(self._again, node), self._given)
         except (_Mixed, RuntimeError, TypeError):
-            continue
-        if any(counted):
-            apart[node] = found
+            return
+        if together:
+            self.apart[node] = found
         elif isinstance(found, Tensor):
-            node.replace_all_uses_with(recorder.nodes[id(found)])
+            node.replace_all_uses_with(self.recorder.nodes[id(found)])
 
+    def _times(self, value: Tensor) -> int:
+        """Give how many rows a value has for each of the batch; 0: it has none, or one."""
+        size = value.shape[0] if value.dim() else 0
+        if not isinstance(size, SymInt):
+            return 0
+        times = size.node.expr / self.recorder.batch.node.expr
+        return int(times) if times.is_Integer and times > 1 else 0
 
-def _times(recorder: "Recorder", value: Tensor) -> int:
-    """Give how many rows a value has for each of the batch; 0: it has none, or one."""
-    size = value.shape[0] if value.dim() else 0
-    if not isinstance(size, SymInt):
-        return 0
-    times = size.node.expr / recorder.batch.node.expr
-    return int(times) if times.is_Integer and times > 1 else 0
+    def _shape(self, value: Tensor) -> tuple[Any, ...]:
+        """Give the shape that a value has with its rows apart."""
+        times = self._times(value)
+        return (self.recorder.batch, times, *value.shape[1:]) if times else tuple(value.shape)
 
-
-def _shape(recorder: "Recorder", value: Tensor) -> tuple[Any, ...]:
-    """Give the shape that a value has with its rows apart."""
-    times = _times(recorder, value)
-    return (recorder.batch, times, *value.shape[1:]) if times else tuple(value.shape)
-
-
-def _again(recorder: "Recorder", node: Node, apart: Mapping[Node, Any]) -> Any:
-    """Compute a node's value of what is apart."""
-    made, target = node.meta["val"], node.target
-
-    def given(operand: Node) -> Any:
-        if operand in apart:
-            return apart[operand]
+    def _given(self, operand: Node) -> Any:
+        """Give what stands for an operand."""
+        if operand in self.apart:
+            return self.apart[operand]
         value = operand.meta["val"]
-        if isinstance(value, Tensor) and _times(recorder, value):
+        if isinstance(value, Tensor) and self._times(value):
             raise _Mixed
-        return recorder.value(operand)
+        return self.recorder.value(operand)
 
-    given_to: Any = torch.fx.map_arg((node.args, node.kwargs), given)
-    args, kwargs = given_to
-    if target in VIEWS or _is_whole(node):
-        found = args[0].reshape(_shape(recorder, made))
-    elif target is aten.expand.default:
-        found = args[0].expand(_shape(recorder, made))
-    elif target is aten.full.default:
-        found = torch.full(_shape(recorder, made), args[1], **kwargs)
-    elif target is aten.einsum.default:
-        found = torch.einsum(_equation(args[0], node.args[1], apart), *args[1])
-    elif target is surrogate:
-        found = recorder.surrogate(*args)
-    elif target in PRODUCTS and not kwargs:
-        found = PRODUCTS[target](*args)
-    else:
-        args, kwargs = _further(node, args, kwargs)
-        found = target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-    both = [(found, made)] if isinstance(made, Tensor) else zip(found, made, strict=True)
-    if any(tuple(own.shape) != _shape(recorder, before) for own, before in both):
-        raise _Mixed
-    return found
+    def _again(self, node: Node, *args: Any, **kwargs: Any) -> Any:
+        """Compute a node's value of operands whose rows are apart."""
+        made, target = node.meta["val"], node.target
+        if target in VIEWS or _is_whole(node):
+            found = args[0].reshape(self._shape(made))
+        elif target is aten.expand.default:
+            found = args[0].expand(self._shape(made))
+        elif target is aten.full.default:
+            found = torch.full(self._shape(made), args[1], **kwargs)
+        elif target is aten.einsum.default:
+            found = torch.einsum(_equation(args[0], node.args[1], self.apart), *args[1])
+        elif target is surrogate:
+            found = self.recorder.surrogate(*args)
+        elif target in PRODUCTS and not kwargs:
+            found = PRODUCTS[target](*args)
+        else:
+            given, named = _further(node, args, kwargs)
+            found = target(*given, **named)  # pyright: ignore[reportCallIssue]
+        both = [(found, made)] if isinstance(made, Tensor) else zip(found, made, strict=True)
+        if any(tuple(own.shape) != self._shape(before) for own, before in both):
+            raise _Mixed
+        return found
 
 
 def _is_whole(node: Node) -> bool:

@@ -43,6 +43,7 @@ WHOLE = frozenset(  # kept: their parts are harder to read, or overflow where th
         aten.softplus.default,
         aten.mish.default,
         aten.roll.default,
+        aten.index_add.default,
         aten.eye.default,
         aten.eye.m,
         DETACH,
@@ -219,22 +220,30 @@ class Recorder(TorchDispatchMode):
             found = [n for n in self.graph.nodes if n in inside and n.target in PARTS]
             left = [self._take_apart(node, inside) for node in found]
 
-    def again(self, node: Node, make: Callable[[], Any]) -> Any:
-        """Record what a function computes before a node, which it may take the place of."""
+    def again(
+        self, node: Node, make: Callable[..., Any], given: Callable[[Node], Any] | None = None
+    ) -> Any:
+        """Record what a function computes before a node, which it may take the place of.
+
+        Args:
+            node: of the graph.
+            make: is given the node's arguments.
+            given: what stands for a node among these; by default its `value`.
+        """
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), given or self.value)
         aliases, numbers = self.aliases, self.numbers
         self.aliases, self.place = Aliases(self), node.meta[PLACE]
         self.numbers = {key: n for key, n in numbers.items() if key == self.batch.node.expr}
         try:
             with self.graph.inserting_before(node), self:
-                return make()
+                return make(*args, **kwargs)
         finally:
             self.aliases, self.numbers, self.place = aliases, numbers, None
 
     def _take_apart(self, node: Node, inside: Set[Node]) -> bool:
         """Put one operation together of others, if that can be done."""
 
-        def make() -> Any:
-            args, kwargs = torch.fx.map_arg((node.args, node.kwargs), self.value)
+        def make(*args: Any, **kwargs: Any) -> Any:
             found = PARTS[node.target](*args, **kwargs)
             return tree_map_only(Tensor, lambda made: made.contiguous(), found)
 

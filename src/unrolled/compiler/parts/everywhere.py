@@ -51,7 +51,35 @@ def _bilinear(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None = None) 
     return found if bias is None else found + bias
 
 
+def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return torch.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
+
+
+def _instance_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    of_input: bool,
+    momentum: float,
+    eps: float,
+    cudnn: bool,
+) -> Tensor:
+    """Norm every channel by itself; kept statistics change as they do in a batch norm."""
+    if mean is not None or var is not None or not of_input:
+        return NotImplemented
+    dims = tuple(range(2, x.dim()))
+    var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    found = (x - mean) * torch.rsqrt(var + eps)
+    shape = (-1, *(1 for _ in dims))
+    found = found if weight is None else found * weight.view(shape)
+    return found if bias is None else found + bias.view(shape)
+
+
 EVERYWHERE: dict[object, Parts] = {
+    aten.stack.default: _stack,
+    aten.instance_norm.default: _instance_norm,
     aten.constant_pad_nd.default: _constant_pad,
     aten._pad_circular.default: partial(_pad, edge=_around),
     aten.reflection_pad1d.default: partial(_pad, edge=_mirrored),

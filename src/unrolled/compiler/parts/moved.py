@@ -55,11 +55,27 @@ def _index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
-    used = [dim for dim, index in enumerate(indices) if index is not None]
-    if len(used) != 1:
+    """Read two dimensions side by side as one."""
+    used = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+    (dim, index), *others = used
+    if not others:
+        return _index_select(x, dim, index)
+    (other, along), *more = others
+    if more or other != dim + 1 or not (_is_known(index) and _is_known(along)):
         return NotImplemented
-    index = indices[used[0]]
-    return _index_select(x, used[0], index) if isinstance(index, Tensor) else NotImplemented
+    both = index % x.shape[dim] * x.shape[other] + along % x.shape[other]
+    found = _index_select(x.flatten(dim, other), dim, both.flatten())
+    return found if found is NotImplemented else found.unflatten(dim, both.shape)
+
+
+def _index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """Add numbers at places that the index says, for each row the same."""
+    size = x.shape[dim]
+    if not isinstance(size, int) or size * index.shape[0] > MOST_PLACES:
+        return NotImplemented
+    here = (index % size).unsqueeze(1) == torch.arange(size, device=index.device)
+    added = torch.where(here, source.movedim(dim, -1).unsqueeze(-1), 0.0).sum(-2)
+    return x + alpha * added.movedim(-1, dim)
 
 
 def _picked(x: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -176,6 +192,7 @@ MOVED: dict[object, Parts] = {
     aten.roll.default: _roll,
     aten.index_select.default: _index_select,
     aten.index.Tensor: _index,
+    aten.index_add.default: _index_add,
     aten.index_put.default: _index_put,
     aten.diagonal.default: _diagonal,
     aten.unfold.default: _unfold,

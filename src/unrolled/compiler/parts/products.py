@@ -49,7 +49,17 @@ def _einsum(equation: str, operands: Sequence[Tensor], **_: Any) -> Tensor:
     return torch.einsum(f"{','.join([both, *rest])}->{result}", joined, *others)
 
 
+def _distances(x: Tensor, y: Tensor, order: float, *_: Any) -> Tensor:
+    between = x.unsqueeze(-2) - y.unsqueeze(-3)
+    if order != 2:
+        return torch.linalg.vector_norm(between, order, -1)
+    total = between.square().sum(-1)
+    apart = total > 0  # the gradient of no distance is 0
+    return torch.where(apart, torch.where(apart, total, 1.0).sqrt(), 0.0)
+
+
 PRODUCTS: dict[object, Parts] = {
+    aten._cdist_forward.default: _distances,
     aten.addmm.default: _addmm,
     aten.convolution.default: _convolution,
     aten.einsum.default: _einsum,
