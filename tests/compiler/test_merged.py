@@ -71,7 +71,23 @@ def repeated(cell: Slots, x: Tensor, h: Tensor) -> Tensor:
     return cell.gru(same, h.reshape(-1, WIDTH)).view(-1, SLOTS, WIDTH)
 
 
-STEPS = [gru, lstm_from_nothing, heads, along_features, products, repeated]
+def numbered(cell: Slots, x: Tensor, h: Tensor) -> Tensor:
+    batch = x.shape[0]
+    own = cell.matrix[:SLOTS].repeat(batch, 1)
+    return cell.gru(own * x.reshape(batch * SLOTS, -1), h.view(batch * SLOTS, -1)).view(h.shape)
+
+
+def convolved(cell: Slots, x: Tensor, h: Tensor) -> Tensor:
+    planes = (x + h).reshape(-1, 1, 2, 2)
+    kernel = torch.stack([cell.matrix[:2, :2], cell.matrix[2:, 2:]])[:, None]
+    return (
+        F.conv2d(planes, kernel, cell.norm.bias[:2], padding=1)[:, :, 1:]
+        .amax(1)[..., :2]
+        .reshape(h.shape)
+    )
+
+
+STEPS = [gru, lstm_from_nothing, heads, along_features, products, repeated, numbered, convolved]
 
 
 @pytest.mark.parametrize("backend", ["interpreter", "llvm"])

@@ -16,6 +16,7 @@ import torch
 from torch import SymInt, Tensor
 from torch.fx import Node
 
+from unrolled.compiler.parts.products import convolution
 from unrolled.ir.surrogate import surrogate
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ VIEWS = frozenset(
 )
 """What keeps all numbers in their order: the result's shape says everything."""
 
-PLACES = frozenset({"dim", "dims", "dim0", "dim1"})
+PLACES = frozenset({"dim", "dims", "dim0", "dim1", "dim2"})
 """Names of arguments that are dimensions."""
 
 ONE_MORE = frozenset({aten.unsqueeze.default, aten.stack.default})
@@ -119,6 +120,10 @@ class _Rows:
             found = torch.full(self._shape(made), args[1], **kwargs)
         elif target is aten.einsum.default:
             found = torch.einsum(_equation(args[0], node.args[1], self.apart), *args[1])
+        elif target is aten.repeat.default:
+            found = self._repeated(made, *args)
+        elif target is aten.convolution.default:
+            found = convolution(*args, rows=2)
         elif target is surrogate:
             found = self.recorder.surrogate(*args)
         elif target in PRODUCTS and not kwargs:
@@ -126,10 +131,20 @@ class _Rows:
         else:
             given, named = _further(node, args, kwargs)
             found = target(*given, **named)  # pyright: ignore[reportCallIssue]
+        if found is NotImplemented:
+            raise _Mixed
         both = [(found, made)] if isinstance(made, Tensor) else zip(found, made, strict=True)
         if any(tuple(own.shape) != self._shape(before) for own, before in both):
             raise _Mixed
         return found
+
+    def _repeated(self, made: Tensor, value: Tensor, times: Sequence[Any]) -> Tensor:
+        """Give every sequence the same rows."""
+        (first, *others), rows = times, self._times(made)
+        batch = isinstance(first, SymInt) and first.node.expr == self.recorder.batch.node.expr
+        if not batch or value.shape[0] != rows or set(others) - {1}:
+            raise _Mixed
+        return value.expand(self._shape(made))
 
 
 def _is_whole(node: Node) -> bool:

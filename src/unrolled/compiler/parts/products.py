@@ -23,16 +23,26 @@ def _addmm(x: Tensor, left: Tensor, right: Tensor, *, beta: Any = 1, alpha: Any 
     return _times(beta, x) + _times(alpha, left @ right)
 
 
-def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-    """A product with a matrix: what each number of x becomes if it is 1 and all others are 0."""
-    shape = [int(size) for size in x.shape[1:]]
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any, rows: int = 1
+) -> Tensor:
+    """A product with a matrix: what each number of x becomes if it is 1 and all others are 0.
+
+    Args:
+        x: (..., channels, *places).
+        weight: as PyTorch has it.
+        bias: (channels,) of the result.
+        options: of the convolution.
+        rows: how many dimensions of x are none of what is convolved.
+    """
+    shape = [int(size) for size in x.shape[rows:]]
     inputs = math.prod(shape)
     ones = torch.eye(inputs, dtype=weight.dtype).view(inputs, *shape)
     made = aten.convolution.default(ones, weight, None, *options)
     out = [int(size) for size in made.shape[1:]]
     if inputs * math.prod(out) > MOST_WEIGHTS:
         return NotImplemented
-    found = (x.flatten(1) @ made.flatten(1)).unflatten(1, out)
+    found = (x.flatten(rows) @ made.flatten(1)).unflatten(rows, out)
     return found if bias is None else found + bias.view(-1, *(1 for _ in out[1:]))
 
 
@@ -61,6 +71,6 @@ def _distances(x: Tensor, y: Tensor, order: float, *_: Any) -> Tensor:
 PRODUCTS: dict[object, Parts] = {
     aten._cdist_forward.default: _distances,
     aten.addmm.default: _addmm,
-    aten.convolution.default: _convolution,
+    aten.convolution.default: convolution,
     aten.einsum.default: _einsum,
 }
