@@ -24,23 +24,11 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-VIEWS = frozenset(
-    {
-        aten.view.default,
-        aten._unsafe_view.default,
-        aten.reshape.default,
-        aten.clone.default,
-        aten.contiguous.default,
-        aten.alias.default,
-    }
-)
+VIEWS = frozenset({aten.view.default, aten._unsafe_view.default, aten.clone.default})
 """What keeps all numbers in their order: the result's shape says everything."""
 
 PLACES = frozenset({"dim", "dims", "dim0", "dim1", "dim2"})
 """Names of arguments that are dimensions."""
-
-ONE_MORE = frozenset({aten.unsqueeze.default, aten.stack.default})
-"""Their dimension is one of the result."""
 
 PRODUCTS: Mapping[object, Callable[..., Tensor]] = {
     aten.mm.default: torch.matmul,
@@ -159,7 +147,7 @@ def _further(
     """Give the arguments of an operation with its dimensions one further."""
     if not isinstance(node.target, torch._ops.OpOverload):  # one of several values
         return [*args], {**kwargs}
-    rank = node.all_input_nodes[0].meta["val"].dim() + (node.target in ONE_MORE)
+    rank = node.all_input_nodes[0].meta["val"].dim() + (node.target is aten.unsqueeze.default)
 
     def further(dim: int) -> int:
         if dim % rank == 0:
