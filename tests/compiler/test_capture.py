@@ -350,6 +350,17 @@ def test_automatic_passes_by_what_cannot_run_the_cell_and_says_so_once(
     assert ys.shape == (3, 2, 5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_states_of_half_the_bits_run_as_a_loop_that_says_so(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unrolled.backends.AUTO", Automatic())
+    cell, xs = GRU(3, 5).to(dtype), torch.randn(4, 2, 3, dtype=dtype)
+    with pytest.warns(RuntimeWarning, match=f"its states are {dtype}"):
+        ys, _ = unroll(cell, xs)
+    torch.testing.assert_close(ys, unroll(cell, xs, backend="eager")[0], rtol=0.02, atol=0.01)
+
+
 def test_explain_tells_the_whole_way() -> None:
     page = str(explain(GRU(3, 5)))
     assert page.startswith("GRU: full mixing\n\ncaptured:\n  linear = linear(x, W_r.weight")

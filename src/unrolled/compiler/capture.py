@@ -27,6 +27,9 @@ from unrolled.compiler.trial import is_close, refuse_mixing
 
 BATCH = 3  # rows to trace with: 1 would become a constant
 
+KINDS = torch.float32, torch.float64
+"""What numbers of a state may be; complex ones are pairs of these."""
+
 aten = torch.ops.aten
 READS_VALUE = (aten.item.default, aten._local_scalar_dense.default)
 
@@ -63,6 +66,10 @@ def capture(
     copied = skeleton(cell)
     before = structure(copied)
     types = [s.dtype for s in state or cell.initial_state(1, device=x.device).values()]
+    for kind in types:
+        if kind.is_floating_point and kind not in KINDS:
+            use = "parameters of float32 under torch.autocast, which rounds what is multiplied"
+            raise refused(cell, f"its states are {kind}", None, use)
     constants = constants or {}
     given = _samples(copied, x, types, constants)
     functions = Functions()
